@@ -1,0 +1,150 @@
+"""Everything that may differ between two machines, read once from `ANALYTICS_*` variables.
+
+Only the outermost layer (`cli.py`, `defs/`) calls `Settings.from_env`; everything below takes `Settings`, or the few
+values it needs, as an argument.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from analytics_platform.errors import SettingsError
+
+PREFIX = "ANALYTICS_"
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+class Secret(str):
+    """A string that never shows itself in a repr; `str.__str__` still yields it, so format it nowhere."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Three stars, whatever it holds."""
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """How to reach the cluster; everything but the first is passed through to librdkafka under its own name."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: str | None = None
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: Secret | None = field(default=None, repr=False)
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+    ssl_key_password: Secret | None = field(default=None, repr=False)
+    timeout: timedelta = timedelta(seconds=10)
+    """How long one request to the cluster may take before it counts as unreachable."""
+
+    def client_config(self) -> dict[str, str]:
+        """What every client of the cluster starts from, in librdkafka's names. Holds secrets: never log it."""
+        config = {"bootstrap.servers": self.bootstrap_servers}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None and item.name not in {"bootstrap_servers", "timeout"}:
+                config[item.name.replace("_", ".")] = str(value)
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One deployment: where the contracts, the lake and Kafka are, and how large a micro-batch may be."""
+
+    lake: Path = Path("lake")
+    """Folder of all tables: `<lake>/<layer>/<name>`."""
+    contracts: Path = Path("contracts")
+    """Folder of all contracts: `<contracts>/<domain>/…`."""
+    batch_rows: int = 100_000
+    """At most so many records in one micro-batch of a topic."""
+    batch_bytes: int = 64 * 1024 * 1024
+    """A micro-batch ends early once keys, values and headers reach this; a single larger record still goes through."""
+    max_value_bytes: int = 1024 * 1024
+    """A longer value is kept in bronze up to this length and quarantined as `oversized`."""
+    burst: timedelta = timedelta(seconds=60)
+    """How long a run follows the topics before it ends."""
+    idle: timedelta = timedelta(seconds=5)
+    """A burst that saw nothing new for so long ends early."""
+    batch_interval: timedelta = timedelta(seconds=1)
+    """A micro-batch of a topic that is not full starts no sooner than this after the last one: fewer, larger files."""
+    fsync: bool = True
+    """Whether commits to a local lake are forced to the disk."""
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the `ANALYTICS_*` variables; an unknown one or a value that does not fit is an error.
+
+        `ANALYTICS_LAKE=…` sets `lake`, `ANALYTICS_KAFKA_BOOTSTRAP_SERVERS=…` sets `kafka.bootstrap_servers`, durations
+        end in `_SECONDS` (`ANALYTICS_BURST_SECONDS=60`).
+
+        Raises:
+            SettingsError: naming every variable that is wrong, at once.
+        """
+        kafka_fields = {_variable(item.name, item.type, "KAFKA_"): item for item in fields(KafkaSettings)}
+        own_fields = {_variable(item.name, item.type): item for item in fields(cls) if item.name != "kafka"}
+        kafka: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        wrong: list[str] = []
+        for name in sorted(environ):
+            if not name.startswith(PREFIX):
+                continue
+            item, into = (kafka_fields[name], kafka) if name in kafka_fields else (own_fields.get(name), own)
+            if item is None:
+                near = difflib.get_close_matches(name, [*own_fields, *kafka_fields], n=1)
+                wrong.append(f"{name} is unknown" + (f" (did you mean {near[0]}?)" if near else ""))
+                continue
+            try:
+                into[item.name] = _parse(item.type, environ[name])
+            except ValueError as error:
+                wrong.append(f"{name}: {error}")
+        if wrong:
+            raise SettingsError(wrong)
+        return cls(**own, kafka=KafkaSettings(**kafka))
+
+    def environ(self) -> dict[str, str]:
+        """The variables that `from_env` turns into these settings: for the processes a command starts."""
+        variables: dict[str, str] = {}
+        for holder, prefix in ((self, ""), (self.kafka, "KAFKA_")):
+            for item in fields(holder):
+                value = getattr(holder, item.name)
+                if value is None or item.name == "kafka":
+                    continue
+                name = _variable(item.name, item.type, prefix)
+                variables[name] = str(value.total_seconds()) if isinstance(value, timedelta) else str(value)
+        return variables
+
+
+def _variable(name: str, kind: Any, prefix: str = "") -> str:
+    return f"{PREFIX}{prefix}{name.upper()}" + ("_SECONDS" if kind is timedelta else "")
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind is bool:
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise ValueError(f"found {text!r}, allowed are true and false")
+    if kind is int:
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+        raise ValueError(f"found {text!r}, allowed is a whole number above 0")
+    if kind is timedelta:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"found {text!r}, allowed is a number of seconds, 0 or more")
+        return timedelta(seconds=seconds)
+    if not text:
+        raise ValueError("is empty; unset it to get the default")
+    if "Secret" in str(kind):
+        return Secret(text)
+    return Path(text) if "Path" in str(kind) else text
