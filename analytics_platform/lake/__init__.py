@@ -1,0 +1,1 @@
+"""HOW tables are kept: the only home of deltalake."""

@@ -1,0 +1,149 @@
+"""Where a table is, what it looks like, and how to get hold of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from analytics_platform.errors import SchemaChanged
+from analytics_platform.lake.durability import sync_folders, sync_version
+
+LAYERS = ("bronze", "quarantine", "silver", "gold", "reference")
+
+Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """What a table must look like.
+
+    `stats` names the columns for which files keep minimum and maximum: only those by which files are skipped, so that
+    no other value ever stands in the table's log.
+    """
+
+    layer: str
+    name: str
+    schema: Schema
+    stats: tuple[str, ...]
+    description: str = ""
+
+    @property
+    def title(self) -> str:
+        """`layer.name`, as SQL and messages have it."""
+        return f"{self.layer}.{self.name}"
+
+
+def table_path(lake: Path, layer: str, name: str) -> Path:
+    """The folder of a table. `layer` and `name` come from contracts, whose names are checked when they are loaded."""
+    if layer not in LAYERS or not name.replace("_", "").isalnum():
+        raise ValueError(f"not a table: {layer}.{name}")
+    return lake / layer / name
+
+
+def open_table(path: Path) -> DeltaTable | None:
+    """The newest version of a table, or `None` where there is none yet."""
+    try:
+        return DeltaTable(path)
+    except TableNotFoundError:
+        return None
+
+
+@dataclass(slots=True)
+class Lake:
+    """A folder of tables, and the handles this process has on them.
+
+    A handle is a snapshot; `newest` moves it forward, which costs a listing of the log instead of a replay.
+    One `Lake` belongs to one thread.
+    """
+
+    root: Path
+    fsync: bool = True
+    _handles: dict[str, DeltaTable] = field(default_factory=dict, repr=False)
+
+    def path(self, spec: TableSpec) -> Path:
+        """The table's folder."""
+        return table_path(self.root, spec.layer, spec.name)
+
+    def newest(self, spec: TableSpec) -> DeltaTable | None:
+        """The newest version of a table, `None` where there is none. The handle is shared: do not keep it."""
+        table = self._handles.get(spec.title)
+        if table is not None:
+            try:
+                table.update_incremental()
+            except DeltaError:  # older than the log that is kept, or the table was made again: open it anew
+                self.forget(spec)
+            else:
+                return table
+        table = open_table(self.path(spec))
+        if table is not None:
+            self._handles[spec.title] = table
+        return table
+
+    def forget(self, spec: TableSpec) -> None:
+        """Drop the handle, so that the next `newest` reads the log anew."""
+        self._handles.pop(spec.title, None)
+
+    def ensure(self, spec: TableSpec) -> DeltaTable:
+        """The newest version of a table, made or widened first where that is needed.
+
+        Added columns are null in the rows that stand there. Durable on return: the table and its columns.
+        If it dies halfway: there is no table, or one without the new columns; the next call goes on.
+
+        Raises:
+            SchemaChanged: a column has another type than the table's, which no commit can mend.
+        """
+        table = self.newest(spec)
+        if table is None:
+            table = self._create(spec)
+        have = pl.Schema(table.schema().to_arrow())
+        changed = [
+            f"{name} is {have[name]}, wanted {kind}"
+            for name, kind in spec.schema.items()
+            if name in have and have[name] != kind
+        ]
+        if changed:
+            raise SchemaChanged(spec.title, changed)
+        missing = {name: kind for name, kind in spec.schema.items() if name not in have}
+        if missing:
+            before = table.version()
+            table.alter.add_columns(delta_schema(missing).fields)
+            self.sync(spec, before, table.version())
+        return table
+
+    def sync(self, spec: TableSpec, before: int, after: int) -> None:
+        """Force the versions after `before` up to `after` to the disk, where this lake does that."""
+        if self.fsync:
+            for version in range(before + 1, after + 1):
+                sync_version(self.path(spec), version)
+
+    def _create(self, spec: TableSpec) -> DeltaTable:
+        try:
+            DeltaTable.create(
+                self.path(spec),
+                schema=delta_schema(spec.schema),
+                name=spec.title,
+                description=spec.description,
+                configuration={
+                    # A commit's own JSON is read back until a checkpoint covers it: keep that tail short.
+                    "delta.checkpointInterval": "50",
+                    "delta.dataSkippingStatsColumns": ",".join(spec.stats),
+                },
+            )
+        except DeltaError:
+            if open_table(self.path(spec)) is None:  # else somebody made it in this very moment
+                raise
+        self.sync(spec, -1, 0)
+        if self.fsync:
+            sync_folders(self.path(spec), up_to=self.root)
+        table = self.newest(spec)
+        assert table is not None, spec.title  # noqa: S101 - made or found just above
+        return table
+
+
+def delta_schema(schema: Schema) -> DeltaSchema:
+    """A polars schema as Delta has it; every column may be null."""
+    return DeltaSchema.from_arrow(pl.DataFrame(schema=schema).to_arrow().schema)
