@@ -96,11 +96,9 @@ def commit(
         OffsetGap: a move starts after what is stored.
         CommitConflict: other writers won twenty times.
     """
-    lake.ensure(spec)
     lost = ""
     for attempt in range(_TRIES):
-        table = lake.newest(spec)
-        assert table is not None, spec.title  # noqa: S101 - made above
+        table = lake.ensure(spec)
         left = _left(spec, table, moves)
         if moves and not left and not always:
             return Committed((), table.version(), None)

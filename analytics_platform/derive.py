@@ -1,0 +1,285 @@
+"""From bronze to quarantine and silver: judge records by their contracts, put every one in exactly one place.
+
+    bronze records ── decode ── check ──┬── rejected ──────────> quarantine
+                                        └── good ── dedupe ────> silver, one table per event type
+
+Everything here is a function of bronze, the contracts and a range, so any step may die, run twice or run late.
+Quarantine commits before silver. Should the contracts change in between, the records that silver has not yet taken are
+judged again for both (see `_take_rejected`), so that none can land in neither place or in both.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import polars as pl
+
+from analytics_platform import bronze, quarantine, silver
+from analytics_platform.contract.check import check
+from analytics_platform.contract.decode import decode
+from analytics_platform.contract.model import Domain, EventContract
+from analytics_platform.contract.reject import REJECT_SCHEMA
+from analytics_platform.errors import AccountingBroken
+from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.lake.commit import Change, Move, commit
+from analytics_platform.lake.files import Pinned
+from analytics_platform.lake.progress import progress
+from analytics_platform.lake.table import Lake, TableSpec
+from analytics_platform.report import Account
+from analytics_platform.silver import Split
+
+_COORDINATES = ["topic_id", "partition", "offset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A piece of bronze, in memory."""
+
+    log: Log
+    ranges: tuple[OffsetRange, ...]
+    records: pl.DataFrame
+    """Exactly the bronze records of `ranges`, without gap rows."""
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The progress that taking it in makes; `targets` has looked whether a table should know a partition."""
+        return tuple(Move(self.log.app_id(item.partition), item, fresh=True) for item in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Every record of a slice in exactly one place."""
+
+    good: Mapping[str, pl.DataFrame]
+    """Valid rows by event type, in the columns of silver."""
+    rejected: pl.DataFrame
+    """In the columns of `REJECT_SCHEMA`."""
+
+    def good_coordinates(self) -> pl.DataFrame:
+        """topic_id, partition, offset and event_type of every valid row."""
+        frames = [
+            rows.select(topic_id="_topic_id", partition="_partition", offset="_offset", event_type=pl.lit(name))
+            for name, rows in self.good.items()
+        ]
+        empty = pl.DataFrame(schema={name: REJECT_SCHEMA[name] for name in (*_COORDINATES, "event_type")})
+        return pl.concat([empty, *frames])
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Where the records of a slice went; counts of what this call itself committed."""
+
+    accounts: Mapping[int, Account]
+    kept: Mapping[str, int]
+    duplicate: Mapping[str, int]
+    reasons: Mapping[str, int]
+    newest_occurred_at: Mapping[str, datetime]
+
+
+def silvers(domain: Domain, topic: str) -> Mapping[str, TableSpec]:
+    """The silver tables of a topic, by event type."""
+    return {name: silver.spec(domain.versions_of(name)) for name in domain.event_types_of(topic)}
+
+
+def contracts_digest(contracts: Sequence[EventContract]) -> str:
+    """sha256 (hex) over some contracts, whatever their order."""
+    return hashlib.sha256("".join(sorted(item.header.digest for item in contracts)).encode()).hexdigest()
+
+
+def judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+    """Decode and check records of one topic.
+
+    Raises:
+        AccountingBroken: a record ended in no place or in two.
+    """
+    decoded = decode(records, contracts)
+    by_version = {f"{item.name}@{item.header.version}": item for item in contracts}
+    good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
+    rejected = [decoded.rejected]
+    for name, rows in decoded.rows.items():
+        for version in rows["_contract"].unique().to_list():
+            checked = check(rows.filter(pl.col("_contract") == version), by_version[version])
+            good[name].append(checked.good)
+            rejected.append(checked.rejected)
+    judged = Judged(
+        {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames}, pl.concat(rejected)
+    )
+    _each_once(records, judged)
+    return judged
+
+
+def _each_once(records: pl.DataFrame, judged: Judged) -> None:
+    placed = pl.concat([judged.good_coordinates().select(_COORDINATES), judged.rejected.select(_COORDINATES)])
+    wanted = records.select(_COORDINATES).sort(_COORDINATES)
+    if not placed.cast(wanted.schema).sort(_COORDINATES).equals(wanted):
+        topic = records["topic"].first() if records.height else "no topic"
+        raise AccountingBroken(str(topic), f"{records.height} records were judged, {placed.height} places were given")
+
+
+def targets(lake: Lake, domain: Domain, log: Log, partitions: Sequence[int]) -> Mapping[int, int]:
+    """Up to where *all* tables below bronze have taken in a log, by partition; new partitions are left out.
+
+    Raises:
+        ProgressLost: a table has rows of a partition but no stored offset.
+    """
+    tables = [(quarantine.spec(domain.name), quarantine.COORDINATES)]
+    tables += [(spec, silver.COORDINATES) for spec in silvers(domain, log.topic).values()]
+    offsets = [progress(lake.newest(spec), spec.title, columns, log, partitions) for spec, columns in tables]
+    return {
+        partition: min(item[partition] for item in offsets)
+        for partition in partitions
+        if all(partition in item for item in offsets)
+    }
+
+
+def take_in(
+    lake: Lake,
+    domain: Domain,
+    part: Slice,
+    *,
+    now: datetime,
+    lap: Callable[[str], None] = lambda _stage: None,
+) -> Taken:
+    """Take a slice of bronze into quarantine and silver.
+
+    Args:
+        lake: Where the tables are.
+        domain: Whose contracts judge.
+        part: May start before what some tables have, never after what one has.
+        now: For the status of quarantined rows.
+        lap: Called with the name of each stage when it is done: decode, quarantine, silver.
+
+    Durable on return: all of the slice, in every table.
+    If it dies halfway: the tables before it are ahead; calling again with the same slice does the rest.
+
+    Raises:
+        AccountingBroken: the slice does not add up; no row of it that does not is committed.
+        OffsetGap: a table has less than the slice starts with.
+    """
+    judged = judge(part.records, domain.events_of(part.log.topic))
+    lap("decode")
+    quarantined = _take_rejected(lake, domain, part, judged, now)
+    lap("quarantine")
+    splits = {
+        name: _take_good(lake, domain.versions_of(name), part, judged) for name in domain.event_types_of(part.log.topic)
+    }
+    lap("silver")
+    return Taken(
+        _accounts(part, judged, splits, quarantined),
+        {name: split.kept.height for name, split in splits.items()},
+        {name: split.duplicates.height for name, split in splits.items()},
+        code_counts(quarantined),
+        {name: split.kept["occurred_at"].max() for name, split in splits.items() if split.kept.height},  # type: ignore[misc]
+    )
+
+
+def code_counts(rejected: pl.DataFrame) -> Mapping[str, int]:
+    """How often each reason code stands in the column `codes`, sorted by code."""
+    codes = rejected.select(pl.col("codes").explode(empty_as_null=False)).to_series().drop_nulls()
+    return dict(codes.value_counts(sort=False).sort("codes").iter_rows())
+
+
+def _accounts(
+    part: Slice, judged: Judged, splits: Mapping[str, Split], quarantined: pl.DataFrame
+) -> Mapping[int, Account]:
+    """Where the records went that this call placed; those that the tables had already are not counted again."""
+    read = _per_partition(part.records, "partition")
+    kept, duplicate, placed = Counter[int](), Counter[int](), Counter[int]()
+    for name, split in splits.items():
+        kept.update(_per_partition(split.kept, "_partition"))
+        duplicate.update(_per_partition(split.duplicates, "_partition"))
+        placed.update(_per_partition(judged.good.get(name, split.kept.clear()), "_partition"))
+    bad = _per_partition(quarantined, "partition")
+    placed.update(_per_partition(judged.rejected, "partition"))
+    accounts = {}
+    for item in sorted(read):
+        earlier = placed[item] - kept[item] - duplicate[item] - bad.get(item, 0)
+        accounts[item] = Account(read[item] - earlier, kept[item], duplicate[item], bad.get(item, 0))
+    broken = {item: account for item, account in accounts.items() if not account.adds_up}
+    if broken:
+        raise AccountingBroken(part.log.topic, str(broken))
+    return accounts
+
+
+def _per_partition(rows: pl.DataFrame, column: str) -> dict[int, int]:
+    return dict(rows.group_by(column).len().iter_rows())
+
+
+def _take_good(lake: Lake, versions: Sequence[EventContract], part: Slice, judged: Judged) -> Split:
+    spec, contract = silver.spec(versions), silver.newest(versions)
+    good = judged.good.get(contract.name, pl.DataFrame(schema=spec.schema))
+    nothing = Split(good.clear(), good.clear())
+    found = nothing
+
+    def change(table: Pinned, left: tuple[Move, ...]) -> Change:
+        nonlocal found
+        rows = good.filter(bronze.within([move.range for move in left], "_partition", "_offset"))
+        found = silver.split(rows, contract, table.snapshot())
+        if found.kept.height + found.duplicates.height != rows.height:
+            raise AccountingBroken(spec.title, f"{rows.height} rows, {found.kept.height} + {found.duplicates.height}")
+        return Change(found.kept, metadata=_metadata(part, found, judged, left))
+
+    committed = commit(lake, spec, change, part.moves)
+    return nothing if committed.change is None else found
+
+
+def _metadata(part: Slice, split: Split, judged: Judged, moves: Sequence[Move]) -> Mapping[str, str]:
+    """The account of one silver commit; `other` are valid rows of the topic's other event types."""
+    within = bronze.within([move.range for move in moves])
+    read = _per_partition(part.records.filter(within), "partition")
+    kept, duplicate = _per_partition(split.kept, "_partition"), _per_partition(split.duplicates, "_partition")
+    bad = _per_partition(judged.rejected.filter(within), "partition")
+    account = {}
+    for move in moves:
+        item = move.range.partition
+        sums = {
+            "start": move.range.start,
+            "end": move.range.end,
+            "read": read.get(item, 0),
+            "kept": kept.get(item, 0),
+            "duplicate": duplicate.get(item, 0),
+            "quarantined": bad.get(item, 0),
+        }
+        account[move.app_id] = sums | {"other": sums["read"] - sums["kept"] - sums["duplicate"] - sums["quarantined"]}
+    return {"accounting": json.dumps(account)}
+
+
+def _take_rejected(lake: Lake, domain: Domain, part: Slice, judged: Judged, now: datetime) -> pl.DataFrame:
+    """Commit to the quarantine; returns the rows of `judged.rejected` that it did not have yet."""
+    digest = contracts_digest(domain.events_of(part.log.topic))
+    mark, number = f"contracts:{part.log.topic}", int(digest[:15], 16)
+    wanted = quarantine.rows(part.records, judged.rejected, digest, now)
+
+    def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
+        new = wanted.filter(bronze.within([move.range for move in left]))
+        starts = {move.app_id: move.range.start for move in left}
+        seen = [replace(move.range, end=starts.get(move.app_id, move.range.end)) for move in part.moves]
+        seen = [item for item in seen if item.start < item.end]
+        if not seen or table.progress(mark) == number:
+            return Change(new, progress={mark: number}) if left else None
+        # The contracts changed after the quarantine took these records in and before silver did: judge them again.
+        standing = quarantine.standing(table.snapshot(), part.log, seen)
+        is_open = bronze.within(seen) & _undecided(lake, domain, part.log, seen)
+        good = judged.good_coordinates().with_columns(topic=pl.lit(part.log.topic)).filter(is_open)
+        mended = quarantine.settled(standing.filter(is_open), wanted.filter(is_open), good, now)
+        rows = pl.concat([standing.filter(~is_open), mended, new])
+        return Change(rows, replaces=quarantine.slice_sql(part.log, part.ranges), progress={mark: number})
+
+    committed = commit(lake, quarantine.spec(domain.name), change, part.moves, always=True)
+    return judged.rejected.filter(bronze.within([move.range for move in committed.moves]))
+
+
+def _undecided(lake: Lake, domain: Domain, log: Log, ranges: Sequence[OffsetRange]) -> pl.Expr:
+    """Whether the silver table of a row's event type has yet to take it in; for unknown types, whether all have."""
+    partitions = [item.partition for item in ranges]
+    tables = silvers(domain, log.topic)
+    taken = pl.lit(value=False)
+    for name, spec in tables.items():
+        have = progress(lake.newest(spec), spec.title, silver.COORDINATES, log, partitions)
+        reached = bronze.within([OffsetRange(partition, 0, end) for partition, end in have.items()])
+        concerns = (pl.col("event_type") == name) | ~pl.col("event_type").is_in(list(tables))
+        taken |= reached & concerns.fill_null(value=True)
+    return ~taken

@@ -1,0 +1,274 @@
+"""Make silver and gold again from bronze, for some hours of ingestion.
+
+Every slice of bronze is judged anew and compared with what silver and the quarantine hold of it. Where nothing differs
+nothing is written, so a rebuild without a reason leaves the same tables, to the byte. Where something does, the slice is
+replaced in one commit that also counts a rewrite, so that a mart which has not seen it starts over if this run dies
+before it gets there.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from analytics_platform import bronze, derive, gold, quarantine, silver, window
+from analytics_platform.contract.model import Domain, MartContract
+from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.lake.commit import Change, Move, commit
+from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
+from analytics_platform.lake.table import Lake
+from analytics_platform.refetch import refetch
+from analytics_platform.report import RebuildReport
+from analytics_platform.settings import Settings
+
+LAYERS = frozenset({"silver", "gold"})
+"""What is made again unless said otherwise; the quarantine belongs to silver."""
+
+Span = tuple[datetime, datetime]
+
+
+def rebuild(
+    domain: Domain,
+    settings: Settings,
+    start: datetime,
+    end: datetime,
+    *,
+    layers: frozenset[str] = LAYERS,
+    clock: Callable[[], datetime],
+    on_slice: Callable[[str], None] = lambda _line: None,
+) -> RebuildReport:
+    """Make the selected layers again for records ingested in `[start, end)`, from the layer above each.
+
+    `bronze` among the layers verifies bronze against the ranges its commits recorded, and fetches again what is missing
+    while Kafka still holds it. Memory is bounded by the micro-batch, whatever the number of hours.
+
+    Args:
+        domain: Whose tables.
+        settings: Where everything is, and how large a slice may be.
+        start: UTC, inclusive.
+        end: UTC, exclusive.
+        layers: Of bronze, silver, gold.
+        clock: The time in UTC.
+        on_slice: Called with a readable line after each slice.
+
+    Durable on return: the hours of every selected layer are what the layer above says.
+    If it dies halfway: some slices are mended, each of them whole; running again does the rest.
+    """
+    work = _Rebuild(domain, settings, (start, end), clock, on_slice)
+    began = clock()
+    if "bronze" in layers:
+        for topic in domain.topics:
+            fetched = refetch(work.lake, topic, settings, (start, end))
+            work.added[bronze.spec(topic).title] += fetched
+            if fetched:
+                on_slice(f"{topic}: {fetched:,} records were missing from bronze and were fetched again")
+    before = work.rewrites()
+    if "silver" in layers:
+        for topic in domain.topics:
+            work.silver_of(topic)
+    if "gold" in layers:
+        work.gold(before)
+    return RebuildReport(
+        domain=domain.name,
+        start=start,
+        end=end,
+        records=work.records,
+        removed=dict(work.removed),
+        added=dict(work.added),
+        rows=dict(work.rows),
+        windows=dict(work.windows),
+        took=clock() - began,
+    )
+
+
+@dataclass(slots=True)
+class _Rebuild:
+    domain: Domain
+    settings: Settings
+    hours: Span
+    clock: Callable[[], datetime]
+    on_slice: Callable[[str], None]
+    lake: Lake = field(init=False)
+    records: int = 0
+    removed: Counter[str] = field(default_factory=Counter)
+    added: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    windows: Counter[str] = field(default_factory=Counter)
+    touched: dict[str, list[pl.Series]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.lake = Lake(self.settings.lake, self.settings.fsync)
+
+    def rewrites(self) -> dict[str, int]:
+        """How often each silver table has been rewritten so far."""
+        found = {}
+        for name in {event.name for event in self.domain.events}:
+            table = self.lake.newest(silver.spec(self.domain.versions_of(name)))
+            found[name] = 0 if table is None else table.transaction_version(silver.REWRITES) or 0
+        return found
+
+    def silver_of(self, topic: str) -> None:
+        """Mend quarantine and silver of one topic, slice by slice."""
+        for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
+            records = self._records(topic, span)
+            self.records += records.height
+            judged = derive.judge(records, self.domain.events_of(topic))
+            self._mend_quarantine(topic, span, records, judged)
+            for name in self.domain.event_types_of(topic):
+                self._mend_silver(name, span, judged)
+            self.on_slice(f"{topic} {span[0]:%Y-%m-%dT%H:%M:%S}..{span[1]:%H:%M:%S}: {records.height:,} records judged")
+
+    def _records(self, topic: str, span: Span) -> pl.DataFrame:
+        table = self.lake.newest(bronze.spec(topic))
+        if table is None:
+            return pl.DataFrame(schema=bronze.SCHEMA)
+        near = Snapshot.of(table).touching("ingested_at", [span]).scan()
+        found = near.filter(_within("ingested_at", span) & pl.col("gap_end").is_null()).collect()
+        # A record that stands there twice is damage of another kind; judge it once.
+        return found.unique(["topic_id", "partition", "offset"], keep="first").sort(
+            "ingested_at", "partition", "offset"
+        )
+
+    def _mend_quarantine(self, topic: str, span: Span, records: pl.DataFrame, judged: derive.Judged) -> None:
+        spec = quarantine.spec(self.domain.name)
+        now = self.clock()
+        digest = derive.contracts_digest(self.domain.events_of(topic))
+        wanted_all = quarantine.rows(records, judged.rejected, digest, now)
+        good = judged.good_coordinates().with_columns(topic=pl.lit(topic))
+        counts = (0, 0, 0)
+
+        def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
+            nonlocal counts
+            del left
+            near = table.snapshot().touching("ingested_at", [span]).scan()
+            standing = near.filter(_within("ingested_at", span) & (pl.col("topic") == topic)).collect()
+            standing = standing.sort(quarantine.KEY)
+            wanted = _taken(table, wanted_all, topic, ("topic_id", "partition", "offset"))
+            settled = quarantine.settled(standing, wanted, good, now)
+            gone = standing.height - standing.join(settled, on=quarantine.KEY, how="semi").unique(quarantine.KEY).height
+            new = settled.join(standing, on=quarantine.KEY, how="anti").height
+            counts = (gone, new, settled.height)
+            if settled.equals(standing):
+                return None
+            quoted = topic.replace("'", "''")
+            return Change(settled, replaces=f"topic = '{quoted}' AND {overlap_sql('ingested_at', [span])}")
+
+        commit(self.lake, spec, change)
+        self._count(spec.title, *counts)
+
+    def _mend_silver(self, name: str, span: Span, judged: derive.Judged) -> None:
+        versions = self.domain.versions_of(name)
+        spec, contract = silver.spec(versions), silver.newest(versions)
+        good = judged.good.get(name, pl.DataFrame(schema=spec.schema))
+        changed: tuple[pl.DataFrame, pl.DataFrame, int] = (good.clear(), good.clear(), 0)
+
+        def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
+            nonlocal changed
+            del left
+            snapshot = table.snapshot()
+            columns = list(snapshot.schema)
+            near = snapshot.touching("_ingested_at", [span]).scan()
+            standing = (
+                near.filter(_within("_ingested_at", span)).collect().sort(*silver.ORDER, "_topic_id", *columns[:1])
+            )
+            taken = _taken(table, good, contract.topic, ("_topic_id", "_partition", "_offset"))
+            elsewhere = ~_within("_ingested_at", span)
+            split = silver.split(taken, contract, snapshot, beside=elsewhere)
+            wanted = split.kept.select(
+                pl.col(item).cast(snapshot.schema[item]) for item in columns if item in split.kept
+            )
+            wanted = wanted.sort(*silver.ORDER, "_topic_id", *columns[:1])
+            same = standing.select(wanted.columns).equals(wanted)
+            changed = (good.clear(), good.clear(), wanted.height)
+            if same:
+                return None
+            changed = (*_difference(standing.select(wanted.columns), wanted), wanted.height)
+            rewrites = (table.progress(silver.REWRITES) or 0) + 1
+            return Change(
+                split.kept, replaces=overlap_sql("_ingested_at", [span]), progress={silver.REWRITES: rewrites}
+            )
+
+        commit(self.lake, spec, change)
+        removed, added, rows = changed
+        self._count(spec.title, removed.height, added.height, rows)
+        for mart in self.domain.marts:
+            if name in mart.silver_inputs:
+                found = [gold.touched_by(part, name, mart) for part in (removed, added)]
+                self.touched[mart.name] = [*self.touched.get(mart.name, []), *found]
+
+    def gold(self, before: dict[str, int]) -> None:
+        """Recompute the windows that the hours' rows fall into, and those that lost or gained rows."""
+        touched = {}
+        for mart in self.domain.marts:
+            parts = [pl.Series([], dtype=pl.Datetime("us", "UTC")), *self.touched.get(mart.name, [])]
+            parts += [self._window_starts(name, mart) for name in mart.silver_inputs]
+            touched[mart.name] = pl.concat(parts).unique().sort()
+        rewritten = gold.Rewritten(touched, before)
+        for mart in self.domain.marts:
+            table = gold.spec(mart)
+            report = gold.refresh(self.lake, self.domain, mart, {}, rewritten=rewritten)
+            if report is not None:
+                self.windows[table.title] += report.windows
+                self.rows[table.title] += report.rows
+
+    def _window_starts(self, name: str, mart: MartContract) -> pl.Series:
+        table = self.lake.newest(silver.spec(self.domain.versions_of(name)))
+        if table is None:
+            return pl.Series([], dtype=pl.Datetime("us", "UTC"))
+        near = Snapshot.of(table).touching("_ingested_at", [self.hours]).scan()
+        column = pl.col(mart.window.time_fields[name])
+        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect().to_series()
+        return window.starts(times, mart.window)
+
+    def _count(self, title: str, removed: int, added: int, rows: int) -> None:
+        self.removed[title] += removed
+        self.added[title] += added
+        self.rows[title] += rows
+
+
+def slices(lake: Lake, topic: str, hours: Span, max_rows: int) -> Iterator[Span]:
+    """Cut the hours into spans that hold about `max_rows` records each, without splitting a micro-batch.
+
+    The spans follow each other without a gap, so that rows that should not be there lie in one of them too.
+    """
+    table = lake.newest(bronze.spec(topic))
+    if table is None:
+        return
+    near = Snapshot.of(table).touching("ingested_at", [hours]).scan()
+    batches = near.filter(_within("ingested_at", hours)).group_by("ingested_at").len().sort("ingested_at").collect()
+    start, rows = hours[0], 0
+    for at, count in batches.iter_rows():
+        if rows and rows + count > max_rows:
+            yield start, at
+            start, rows = at, 0
+        rows += count
+    yield start, hours[1]
+
+
+def _within(column: str, span: Span) -> pl.Expr:
+    return (pl.col(column) >= span[0]) & (pl.col(column) < span[1])
+
+
+def _taken(table: Pinned, rows: pl.DataFrame, topic: str, columns: tuple[str, str, str]) -> pl.DataFrame:
+    """Those rows that the table's own progress has passed; the others are for the stream to take in."""
+    parts = []
+    for (log_id, partition), group in rows.group_by(columns[0], columns[1]):
+        end = table.progress(Log(topic, str(log_id)).app_id(int(str(partition))))
+        within = bronze.within([OffsetRange(int(str(partition)), 0, end or 0)], columns[1], columns[2])
+        parts.append(group.filter(within))
+    return pl.concat(parts) if parts else rows
+
+
+def _difference(standing: pl.DataFrame, wanted: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows to take away and rows to add, as multisets of whole rows."""
+    columns = wanted.columns
+    counts = (
+        pl.concat([standing.with_columns(_n=pl.lit(1)), wanted.with_columns(_n=pl.lit(-1))])
+        .group_by(columns, maintain_order=True)
+        .agg(pl.col("_n").sum())
+    )
+    removed = counts.filter(pl.col("_n") > 0).select(pl.exclude("_n").repeat_by("_n").explode())
+    added = counts.filter(pl.col("_n") < 0).select(pl.exclude("_n").repeat_by(-pl.col("_n")).explode())
+    return removed, added

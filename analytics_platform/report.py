@@ -1,0 +1,145 @@
+"""What a micro-batch, a burst and a rebuild say of themselves: plain numbers, for logs, the UI and the command line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from analytics_platform.kafka.offsets import OffsetRange
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where the records of one partition's range went; all are counts of records."""
+
+    read: int
+    kept: int
+    duplicate: int
+    quarantined: int
+
+    def __add__(self, other: "Account") -> "Account":
+        """The sums of both."""
+        return Account(
+            self.read + other.read,
+            self.kept + other.kept,
+            self.duplicate + other.duplicate,
+            self.quarantined + other.quarantined,
+        )
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every record read went to exactly one place."""
+        return self.read == self.kept + self.duplicate + self.quarantined
+
+
+NOTHING = Account(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """One micro-batch of one topic, from Kafka to silver."""
+
+    topic: str
+    ranges: tuple[OffsetRange, ...]
+    accounts: Mapping[int, Account]
+    """By partition."""
+    kept: Mapping[str, int]
+    """Rows added to each silver table, by event type."""
+    duplicate: Mapping[str, int]
+    """Duplicates found, by event type."""
+    reasons: Mapping[str, int]
+    """Quarantined rows by reason code; a row with two codes counts for both."""
+    lag_before: int
+    """Offsets waiting in the topic before this batch."""
+    lag_after: int
+    size_bytes: int
+    """Keys, values and headers as read."""
+    newest_occurred_at: Mapping[str, datetime]
+    """Of the rows added, by event type; types without rows are left out."""
+    seconds: Mapping[str, float]
+    """By stage: read, bronze, decode, quarantine, silver."""
+
+    @property
+    def total(self) -> Account:
+        """The sum over all partitions."""
+        return sum(self.accounts.values(), NOTHING)
+
+    def line(self) -> str:
+        """One readable line for the run's log."""
+        total = self.total
+        ranges = ", ".join(f"{item.partition}:{item.start}..{item.end}" for item in self.ranges)
+        stages = " ".join(f"{stage} {seconds:.2f}s" for stage, seconds in self.seconds.items())
+        return (
+            f"{self.topic} [{ranges}]: {total.read:,} read = {total.kept:,} kept + {total.duplicate:,} duplicate + "
+            f"{total.quarantined:,} quarantined; lag {self.lag_after:,}; {stages}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MartReport:
+    """One mart brought up to date once."""
+
+    mart: str
+    windows: int
+    """How many windows were recomputed."""
+    rows: int
+    """How many rows those windows hold now."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BurstReport:
+    """All micro-batches of one burst."""
+
+    domain: str
+    batches: int
+    accounts: Mapping[str, Mapping[int, Account]]
+    """By topic and partition."""
+    kept: Mapping[str, int]
+    duplicate: Mapping[str, int]
+    reasons: Mapping[str, int]
+    marts: Mapping[str, MartReport]
+    """By mart, windows and seconds added up, `rows` of the last time."""
+    lag_before: Mapping[str, int]
+    """By topic, when the burst began."""
+    lag_after: Mapping[str, int]
+    newest_occurred_at: Mapping[str, datetime]
+    """By event type."""
+    stopped: Mapping[str, str]
+    """Topics that wait for an operator, with the sentence that says why."""
+    broken: Mapping[str, str]
+    """Marts and reference tables that could not be brought up to date, with the reason."""
+    seconds: Mapping[str, float]
+    """By stage."""
+    ended: str
+    """Why the burst ended: `planned`, `budget`, `idle`, `hour` or `drain`."""
+    size_bytes: int = 0
+
+    @property
+    def total(self) -> Account:
+        """The sum over all topics and partitions."""
+        return sum((account for topic in self.accounts.values() for account in topic.values()), NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildReport:
+    """Some hours of a domain made again from bronze."""
+
+    domain: str
+    start: datetime
+    end: datetime
+    """The hours, half-open."""
+    records: int
+    """Bronze records of those hours."""
+    removed: Mapping[str, int]
+    """Rows that stood in a table and should not have, by `layer.name`."""
+    added: Mapping[str, int]
+    """Rows that were missing, by `layer.name`."""
+    rows: Mapping[str, int]
+    """Rows those hours have now, by `layer.name`; for marts, rows of the windows recomputed."""
+    windows: Mapping[str, int] = field(default_factory=dict)
+    took: timedelta = timedelta(0)
+
+    @property
+    def changed(self) -> bool:
+        """Whether any table was not as it should have been."""
+        return any(self.removed.values()) or any(self.added.values())

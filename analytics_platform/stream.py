@@ -1,0 +1,326 @@
+"""One micro-batch, then the next: plan, read, bronze, then what is below it.
+
+    Kafka ── plan ──> read ──> bronze ──> decode ── check ──> quarantine, silver ──> gold
+
+A burst holds one consumer and one lake, and takes turns among its domain's topics. What a crash left half done is
+finished first (`_catch_up`), before anything new is read.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from analytics_platform import bronze, derive, gold
+from analytics_platform.catchup import catch_up
+from analytics_platform.contract.model import Domain
+from analytics_platform.derive import Slice
+from analytics_platform.errors import (
+    LakeError,
+    MartBroken,
+    OffsetGap,
+    ProgressLost,
+    ReferenceRefused,
+    TopicStopped,
+    UnknownTopic,
+)
+from analytics_platform.kafka.consumer import KafkaLog
+from analytics_platform.kafka.offsets import Log, OffsetRange, TopicPlan, TopicState, Watermarks, plan
+from analytics_platform.lake.commit import Change, Committed, Move, commit
+from analytics_platform.lake.files import Pinned
+from analytics_platform.lake.table import Lake
+from analytics_platform.reference import load_reference
+from analytics_platform.refetch import batch_metadata
+from analytics_platform.report import BatchReport, BurstReport, MartReport
+from analytics_platform.settings import Settings
+from analytics_platform.stopwatch import Stopwatch
+from analytics_platform.tally import Tally
+
+Clock = Callable[[], datetime]
+Planned = Mapping[str, tuple[OffsetRange, ...]]
+
+_PAUSE_S = 0.05
+"""Between two looks at topics that have nothing new: three small requests each, so 20 looks a second cost little."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlan:
+    """What a domain's topics have waiting."""
+
+    plans: tuple[TopicPlan, ...]
+    """Of topics that have something new, by topic."""
+    stopped: Mapping[str, str]
+    """Topics that cannot be read, with the sentence that says why and what to do."""
+
+    @property
+    def lag(self) -> int:
+        """Offsets waiting in all topics that can be read."""
+        return sum(item.lag for item in self.plans)
+
+
+def plan_domain(domain: Domain, settings: Settings, log: KafkaLog, *, lake: Lake | None = None) -> DomainPlan:
+    """Look at every topic of a domain and say what the next micro-batch of each would read. Consumes nothing.
+
+    Args:
+        domain: Whose topics.
+        settings: Where the lake is, and how large a micro-batch may be.
+        log: The cluster.
+        lake: Handles to reuse: whoever looks many times a second saves most of the cost.
+
+    Raises:
+        BrokerUnavailable: the cluster does not answer.
+        AccessDenied: the cluster refuses.
+    """
+    lake = lake or Lake(settings.lake, settings.fsync)
+    plans: list[TopicPlan] = []
+    stopped: dict[str, str] = {}
+    for topic in domain.topics:
+        try:
+            state = log.state(topic)
+            have = bronze.stored(lake, state)
+            found = plan(state, have.offsets, first=have.first, max_rows=settings.batch_rows)
+        except (TopicStopped, UnknownTopic, ProgressLost) as error:
+            stopped[topic] = str(error)
+            continue
+        if found.ranges:
+            plans.append(found)
+    return DomainPlan(tuple(plans), stopped)
+
+
+def follow(
+    domain: Domain,
+    settings: Settings,
+    *,
+    clock: Clock,
+    planned: Planned | None = None,
+    budget: timedelta,
+    idle: timedelta,
+    until: datetime | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_batch: Callable[[BatchReport], None] = lambda _report: None,
+    on_mart: Callable[[MartReport], None] = lambda _report: None,
+) -> BurstReport:
+    """One burst: take in the planned ranges, then follow the domain's topics until there is a reason to end.
+
+    Args:
+        domain: Whose topics.
+        settings: Where everything is, and how large a micro-batch may be.
+        clock: The time in UTC.
+        planned: What was asked for, by topic; `None` asks for all that the topics hold at the start.
+        budget: How long to follow; 0 ends with the planned ranges.
+        idle: End early after nothing new came for so long.
+        until: End when the clock reaches it, whatever the budget: the turn of the ingest hour.
+        stop: Looked at between micro-batches; true ends the burst after the one at work.
+        on_batch: Called after each micro-batch that is durable.
+        on_mart: Called after each update of a mart.
+
+    Durable on return: everything the report counts.
+    If it dies halfway: every micro-batch reported is durable; the next burst finishes the one that was at work.
+
+    Raises:
+        OffsetGap: a planned range starts after what is stored; nothing was read for it.
+        BrokerUnavailable: the cluster does not answer (retryable).
+        AccountingBroken: a batch does not add up; it was not committed.
+    """
+    with KafkaLog(settings) as log:
+        burst = _Burst(domain, settings, clock, log, on_batch, on_mart)
+        ended = burst.run(planned, budget, idle, until, stop)
+        for topic, offsets in burst.done.items():
+            log.commit_hint(topic, offsets)
+        return burst.tally.report(ended)
+
+
+@dataclass(slots=True)
+class _Burst:
+    domain: Domain
+    settings: Settings
+    clock: Clock
+    log: KafkaLog
+    on_batch: Callable[[BatchReport], None]
+    on_mart: Callable[[MartReport], None]
+    lake: Lake = field(init=False)
+    tally: Tally = field(init=False)
+    logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
+    done: dict[str, dict[int, int]] = field(default_factory=dict)
+    last_batch: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.lake = Lake(self.settings.lake, self.settings.fsync)
+        self.tally = Tally(self.domain.name)
+
+    def run(
+        self,
+        planned: Planned | None,
+        budget: timedelta,
+        idle: timedelta,
+        until: datetime | None,
+        stop: Callable[[], bool],
+    ) -> str:
+        """Rounds over all topics until there is a reason to end; returns the reason."""
+        began = self.clock()
+        self._load_references()
+        goals = self._goals(planned)
+        last_news = began
+        self._refresh_marts()
+        while True:
+            news = [topic for topic in self.domain.topics if self._micro_batch(topic, goals.get(topic))]
+            now = self.clock()
+            if news:
+                last_news = now
+                self._refresh_marts()
+            goals = {topic: goal for topic, goal in goals.items() if not self._reached(topic, goal)}
+            if stop():
+                return "drain"
+            if not set(goals) <= set(self.tally.stopped):
+                continue
+            if not budget:
+                return "planned"
+            if until is not None and now >= until:
+                return "hour"
+            if now - began >= budget:
+                return "budget"
+            if now - last_news >= idle:
+                return "idle"
+            if not news:
+                time.sleep(_PAUSE_S)
+
+    def _goals(self, planned: Planned | None) -> dict[str, dict[int, int]]:
+        """Up to where each topic must be read, by partition; refuses a plan that would skip offsets."""
+        goals: dict[str, dict[int, int]] = {}
+        for topic in self.domain.topics:
+            try:
+                state = self.log.state(topic)
+                have = bronze.stored(self.lake, state)
+            except (TopicStopped, UnknownTopic, ProgressLost) as error:
+                self.tally.stopped[topic] = str(error)
+                continue
+            if planned is None:
+                goals[topic] = {item: marks.end for item, marks in state.partitions.items()}
+                continue
+            for item in planned.get(topic, ()):
+                start = have.start(state, item.partition)
+                if start < item.start:
+                    raise OffsetGap(bronze.spec(topic).title, state.log.app_id(item.partition), start, item.start)
+                goals.setdefault(topic, {})[item.partition] = item.end
+        return goals
+
+    def _reached(self, topic: str, goal: Mapping[int, int]) -> bool:
+        have = self.done.get(topic, {})
+        return all(have.get(partition, -1) >= end for partition, end in goal.items())
+
+    def _micro_batch(self, topic: str, goal: Mapping[int, int] | None) -> bool:
+        """Take in what a topic has now, no further than its goal; whether there was anything."""
+        try:
+            state = self.log.state(topic)
+            have = bronze.stored(self.lake, state)
+            self.logs[topic] = (state.log, sorted(state.partitions))
+            caught_up = self._catch_up(state)
+            wanted = _limited(state, have, goal)
+            found = plan(wanted, have.offsets, first=have.first, max_rows=self.settings.batch_rows)
+            self.done[topic] = {item: have.start(state, item) for item in state.partitions}
+            if not found.ranges or (goal is None and self._too_soon(topic, found.lag)):
+                return caught_up
+            self._take(state, have, found)
+        except (TopicStopped, UnknownTopic, ProgressLost) as error:
+            self.tally.stopped[topic] = str(error)
+            return False
+        self.tally.stopped.pop(topic, None)
+        return True
+
+    def _too_soon(self, topic: str, lag: int) -> bool:
+        """Whether to let more records gather: a batch that is not full waits for its turn, so that files stay few."""
+        interval = self.settings.batch_interval.total_seconds()
+        return lag < self.settings.batch_rows and time.monotonic() - self.last_batch.get(topic, -interval) < interval
+
+    def _take(self, state: TopicState, have: bronze.Stored, found: TopicPlan) -> None:
+        """One micro-batch from Kafka to silver."""
+        self.last_batch[state.topic] = time.monotonic()
+        watch = Stopwatch()
+        raw = self.log.read(state.topic, found.ranges, max_bytes=self.settings.batch_bytes)
+        watch.lap("read")
+        at = bronze.instant(self.clock())
+        rows = bronze.rows(raw.frame, state.log, at)
+        covered = {item.partition for item in raw.ranges}
+        # A partition seen for the first time is recorded although nothing was read of it: from now on it is known.
+        new = [item for item in state.partitions if item not in have.offsets and item not in covered]
+        starts = {item: have.start(state, item) for item in new}
+        ranges = (*raw.ranges, *(OffsetRange(item, starts[item], starts[item]) for item in new))
+        part = Slice(state.log, tuple(sorted(ranges)), rows)
+        committed = self._commit_bronze(part, at)
+        watch.lap("bronze")
+        if committed.moves != part.moves:  # somebody else read the same: what counts is what stands in bronze
+            self._catch_up(state)
+            return
+        taken = derive.take_in(self.lake, self.domain, part, now=self.clock(), lap=watch.lap)
+        self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
+        read = sum(item.end - item.start for item in raw.ranges)
+        self._report(part, taken, watch, (found.lag, found.lag - read), raw.size_bytes)
+
+    def _commit_bronze(self, part: Slice, at: datetime) -> Committed:
+        metadata = batch_metadata(part.log, part.ranges, part.records, at)
+
+        def change(_table: Pinned, left: tuple[Move, ...]) -> Change:
+            return Change(part.records.filter(bronze.within([move.range for move in left])), metadata=metadata)
+
+        return commit(self.lake, bronze.spec(part.log.topic), change, part.moves)
+
+    def _catch_up(self, state: TopicState) -> bool:
+        """Finish what a crash left half done; whether there was anything."""
+
+        def on_slice(part: Slice, taken: derive.Taken, watch: Stopwatch) -> None:
+            self._report(part, taken, watch, (0, 0))
+
+        partitions = sorted(state.partitions)
+        done = catch_up(
+            self.lake, self.domain, state.log, partitions, self.settings, clock=self.clock, on_slice=on_slice
+        )
+        return done > 0
+
+    def _report(
+        self, part: Slice, taken: derive.Taken, watch: Stopwatch, lag: tuple[int, int], size_bytes: int = 0
+    ) -> None:
+        report = BatchReport(
+            topic=part.log.topic,
+            ranges=tuple(item for item in part.ranges if item.start < item.end),
+            accounts=taken.accounts,
+            kept=taken.kept,
+            duplicate=taken.duplicate,
+            reasons=taken.reasons,
+            lag_before=lag[0],
+            lag_after=lag[1],
+            size_bytes=size_bytes,
+            newest_occurred_at=taken.newest_occurred_at,
+            seconds=watch.stages,
+        )
+        self.tally.batch(report)
+        self.on_batch(report)
+
+    def _load_references(self) -> None:
+        for contract in self.domain.references:
+            try:
+                load_reference(self.lake, contract)
+            except (ReferenceRefused, LakeError) as error:
+                self.tally.broken[f"reference.{contract.name}"] = str(error)
+
+    def _refresh_marts(self) -> None:
+        for mart in self.domain.marts:
+            try:
+                report = gold.refresh(self.lake, self.domain, mart, self.logs)
+            except MartBroken as error:
+                self.tally.broken[f"gold.{mart.name}"] = str(error)
+                continue
+            self.tally.broken.pop(f"gold.{mart.name}", None)
+            if report is not None:
+                self.tally.mart(report)
+                self.on_mart(report)
+
+
+def _limited(state: TopicState, have: bronze.Stored, goal: Mapping[int, int] | None) -> TopicState:
+    """The topic as far as its goal; never less than what is stored, which is a matter of the true ends alone."""
+    if goal is None:
+        return state
+    marks = {
+        item: Watermarks(found.low, min(found.end, max(goal.get(item, 0), have.start(state, item))))
+        for item, found in state.partitions.items()
+    }
+    return TopicState(state.topic, state.cluster_id, state.topic_id, marks)
