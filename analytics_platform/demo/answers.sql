@@ -1,0 +1,119 @@
+-- What a perfect platform holds after the first $first events (all when null): one table per answer.
+-- Reads the views flights, weather, airports and airlines. On purpose it shares nothing with flights.sql and events.sql: scheduled
+-- times come from the local date and clock instead of time_hour, arrivals from elapsed minutes instead of wall times.
+
+CREATE TEMP TABLE truth AS
+WITH clocks AS (
+    SELECT
+        *,
+        timezone('America/New_York', make_timestamp(year, month, day, hour, minute, 0)) AS scheduled_departure,
+        if(dest IN ('BQN', 'PSE', 'SJU', 'STT'), 'America/Puerto_Rico', airports.tzone) AS zone,
+        scheduled_departure + dep_delay * INTERVAL 1 MINUTE AS departed,
+        60 * date_part('hour', timezone(zone, departed)) + date_part('minute', timezone(zone, departed)) AS left_minute,
+        60 * (arr_time // 100) + arr_time % 100 AS landed_minute,
+        -- From 1 to 1440: landing at the very minute of leaving means a day later.
+        (landed_minute - left_minute + 2879) % 1440 + 1 AS elapsed,
+        departed + elapsed * INTERVAL 1 MINUTE AS unshifted,
+        -- Where clocks changed during the flight, the difference of the clocks is not the time that passed.
+        unshifted - (
+            (timezone(zone, unshifted) - timezone('UTC', unshifted)) - (timezone(zone, departed) - timezone('UTC', departed))
+        ) AS shifted
+    FROM flights LEFT JOIN airports ON airports.faa = dest
+)
+SELECT
+    carrier, flight AS flight_number, tailnum AS tail_number, origin, dest AS destination, scheduled_departure,
+    make_date(year, month, day) AS day, distance AS distance_miles, dep_delay, arr_delay, air_time, departed,
+    CASE
+        WHEN arr_time IS NULL THEN NULL
+        -- A clock that never showed the time (it was put forward over it) had not been put forward when it was read.
+        WHEN strftime(timezone(zone, shifted), '%H%M') = printf('%02d%02d', landed_minute // 60 % 24, landed_minute % 60)
+            THEN shifted
+        ELSE unshifted
+    END AS landed
+FROM clocks;
+
+CREATE TEMP TABLE log AS
+WITH happened AS (
+    SELECT departed AS occurred_at, 'flight_departed' AS type, carrier, flight_number, origin, scheduled_departure
+    FROM truth WHERE departed IS NOT NULL
+    UNION ALL
+    SELECT scheduled_departure, 'flight_cancelled', carrier, flight_number, origin, scheduled_departure
+    FROM truth WHERE departed IS NULL
+    UNION ALL
+    SELECT landed, 'flight_arrived', carrier, flight_number, origin, scheduled_departure
+    FROM truth WHERE landed IS NOT NULL
+    UNION ALL
+    SELECT time_hour::TIMESTAMPTZ, 'weather_observed', NULL, NULL, origin, NULL
+    FROM weather
+)
+FROM happened
+QUALIFY row_number() OVER (ORDER BY occurred_at, type, carrier, flight_number, origin, scheduled_departure)
+    <= coalesce(getvariable('first'), 9223372036854775807);
+
+CREATE TEMP TABLE flight_departed AS
+SELECT
+    occurred_at, carrier, flight_number, tail_number, origin, destination, scheduled_departure,
+    dep_delay AS departure_delay_minutes, distance_miles, day
+FROM log JOIN truth USING (carrier, flight_number, origin, scheduled_departure)
+WHERE type = 'flight_departed';
+
+CREATE TEMP TABLE flight_cancelled AS
+SELECT
+    occurred_at, carrier, flight_number, tail_number, origin, destination, scheduled_departure, distance_miles, day
+FROM log JOIN truth USING (carrier, flight_number, origin, scheduled_departure)
+WHERE type = 'flight_cancelled';
+
+CREATE TEMP TABLE flight_arrived AS
+SELECT
+    occurred_at, carrier, flight_number, tail_number, origin, destination, scheduled_departure,
+    arr_delay AS arrival_delay_minutes, air_time AS air_time_minutes, distance_miles, day
+FROM log JOIN truth USING (carrier, flight_number, origin, scheduled_departure)
+WHERE type = 'flight_arrived';
+
+CREATE TEMP TABLE weather_observed AS
+SELECT
+    occurred_at, weather.origin, occurred_at AS observed_at, temp AS temperature_f, dewp AS dew_point_f,
+    humid AS humidity_percent, wind_dir AS wind_direction_degrees, wind_speed AS wind_speed_mph,
+    wind_gust AS wind_gust_mph, precip AS precipitation_in, pressure AS pressure_mb, visib AS visibility_miles
+FROM log JOIN weather ON log.origin = weather.origin AND log.occurred_at = weather.time_hour::TIMESTAMPTZ
+WHERE type = 'weather_observed';
+
+CREATE TEMP TABLE departures_hourly AS
+WITH
+hours AS (
+    SELECT date_trunc('hour', occurred_at) AS window_start, origin, count(*) FILTER (type = 'flight_departed') AS departed,
+        count(*) FILTER (type = 'flight_cancelled') AS cancelled
+    FROM log WHERE type IN ('flight_departed', 'flight_cancelled') GROUP BY ALL
+),
+delays AS (
+    SELECT date_trunc('hour', occurred_at) AS window_start, origin,
+        sum(departure_delay_minutes) / count(*) AS mean_departure_delay_minutes,
+        quantile_cont(departure_delay_minutes, 0.95) AS p95_departure_delay_minutes
+    FROM flight_departed GROUP BY ALL
+)
+FROM hours LEFT JOIN delays USING (window_start, origin);
+
+CREATE TEMP TABLE carrier_daily AS
+WITH
+flown AS (
+    SELECT day, carrier, count(*) AS departed, sum(distance_miles) AS miles FROM flight_departed GROUP BY ALL
+),
+dropped AS (
+    SELECT day, carrier, count(*) AS cancelled FROM flight_cancelled GROUP BY ALL
+),
+arrived AS (
+    SELECT day, carrier, sum(arrival_delay_minutes) / count(arrival_delay_minutes) AS delay
+    FROM flight_arrived GROUP BY ALL
+)
+SELECT
+    day,
+    carrier,
+    name AS airline,
+    coalesce(departed, 0) + coalesce(cancelled, 0) AS flights,
+    coalesce(cancelled, 0) / flights AS cancelled_share,
+    delay AS mean_arrival_delay_minutes,
+    coalesce(miles, 0)::BIGINT AS distance_flown_miles
+FROM flown
+FULL JOIN dropped USING (day, carrier)
+LEFT JOIN arrived USING (day, carrier)
+JOIN airlines USING (carrier);
