@@ -1,0 +1,1 @@
+"""WHAT a record must be: contracts read, compiled, and used to decode and check rows."""

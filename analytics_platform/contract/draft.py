@@ -1,0 +1,213 @@
+"""One domain's folder, read into a draft: what could be compiled, and everything that is wrong with it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analytics_platform.contract.complaint import Complaint
+from analytics_platform.contract.event import check_rules, check_topic, check_versions, event_of
+from analytics_platform.contract.header import VERSION
+from analytics_platform.contract.mart import check_mart, mart_of
+from analytics_platform.contract.model import NAME, Domain, EventContract, MartContract, ReferenceContract
+from analytics_platform.contract.reference import reference_of
+from analytics_platform.contract.source import MAX_BYTES, Source, read_source
+from analytics_platform.contract.sql import Bench
+from analytics_platform.contract.standard import check_standard
+from analytics_platform.contract.vendor import Kind, check_vendor
+
+SUFFIX = ".odcs.yaml"
+REFERENCE = "reference"
+MARTS = "marts"
+
+_NAMES = "are names of a-z, 0-9 and _ that begin with a letter, of at most 63 characters"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A domain, as far as it could be read."""
+
+    folder: Path
+    strays: list[Complaint] = field(default_factory=list)
+    """Complaints about files and folders that are not read."""
+    sources: list[Source] = field(default_factory=list)
+    events: list[tuple[Source, EventContract]] = field(default_factory=list)
+    """By event type and version."""
+    references: list[tuple[Source, ReferenceContract]] = field(default_factory=list)
+    marts: list[tuple[Source, MartContract]] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    """Tables, as `silver.x`, whose contract is wrong."""
+
+    @property
+    def name(self) -> str:
+        """The domain's name."""
+        return self.folder.name
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """All that is wrong, in no order."""
+        return [*self.strays, *(complaint for source in self.sources for complaint in source.complaints)]
+
+    @property
+    def domain(self) -> Domain:
+        """What could be compiled; of use only if there are no complaints."""
+        events = tuple(contract for _, contract in self.events)
+        references = tuple(contract for _, contract in self.references)
+        marts = tuple(contract for _, contract in self.marts)
+        headers = (
+            [item.header for item in events] + [item.header for item in references] + [item.header for item in marts]
+        )
+        return Domain(
+            name=self.name,
+            events=events,
+            references=references,
+            marts=marts,
+            description=_description(self.folder / "README.md"),
+            owners=tuple(sorted({owner for header in headers for owner in header.owners})),
+        )
+
+    def file(self, path: Path) -> str:
+        """A path as complaints name it."""
+        return path.relative_to(self.folder.parent.parent).as_posix()
+
+    def stray(self, path: Path, allowed: str) -> None:
+        """Complain about a file or folder that stands where nothing of its name is read."""
+        self.strays.append(Complaint(self.file(path), None, "", "a file or folder that is not read", allowed))
+
+
+def read_domain(folder: Path) -> Draft:
+    """Read a domain's folder, which has an absolute path."""
+    draft = Draft(folder)
+    if not NAME.fullmatch(folder.name):
+        draft.stray(folder, _NAMES)
+        return draft
+    for path in visible(folder):
+        if path.is_dir() and path.name == REFERENCE:
+            _read_references(draft, path)
+        elif path.is_dir() and path.name == MARTS:
+            continue  # their SQL is tried over everything else
+        elif path.is_dir():
+            _read_event(draft, path)
+        elif path.suffix != ".md":
+            draft.stray(path, f"are folders of events, {REFERENCE} and {MARTS}")
+    draft.events.sort(key=lambda pair: (pair[1].name, pair[1].order))
+    _check_together(draft)
+    if not draft.sources and not draft.strays:
+        draft.strays.append(Complaint(draft.file(folder), None, "", "no contract", f"is at least one file *{SUFFIX}"))
+    return draft
+
+
+def visible(folder: Path) -> list[Path]:
+    """What stands in a folder, by name, without what is hidden by a dot."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _read(draft: Draft, path: Path, kind: Kind) -> Source | None:
+    source = read_source(path, draft.file(path))
+    draft.sources.append(source)
+    if source.data is None:
+        return None
+    check_standard(source)
+    check_vendor(source, kind)
+    return source
+
+
+def _read_event(draft: Draft, folder: Path) -> None:
+    name = folder.name
+    if not NAME.fullmatch(name):
+        draft.stray(folder, _NAMES)
+        return
+    files = [path for path in visible(folder) if path.suffix != ".md"]
+    if not files:
+        draft.stray(folder, f"is at least one file <version>{SUFFIX} in it")
+    for path in files:
+        version = path.name.removesuffix(SUFFIX)
+        if not path.name.endswith(SUFFIX) or not VERSION.fullmatch(version):
+            draft.stray(path, f"are files named <version>{SUFFIX}, as in 1.0.0{SUFFIX}")
+            continue
+        source = _read(draft, path, Kind.EVENT)
+        if source is not None:
+            draft.events.append((source, event_of(source, draft.name, name, version)))
+        if source is None or source.complaints:
+            draft.broken.add(f"silver.{name}")
+
+
+def _named(draft: Draft, folder: Path, others: set[str]) -> Iterator[tuple[Path, str]]:
+    """The contracts of a folder and their names; complains about all but them and the files they need."""
+    contracts = [path for path in visible(folder) if path.name.endswith(SUFFIX)]
+    known = {path.name for path in contracts} | others
+    for path in visible(folder):
+        if path.name not in known and path.suffix != ".md":
+            draft.stray(path, f"are files *{SUFFIX} and the files they belong to")
+    for path in contracts:
+        name = path.name.removesuffix(SUFFIX)
+        if NAME.fullmatch(name):
+            yield path, name
+        else:
+            draft.stray(path, _NAMES)
+
+
+def _read_references(draft: Draft, folder: Path) -> None:
+    data = {path.name for path in visible(folder) if path.suffix in {".parquet", ".csv"}}
+    for path, name in _named(draft, folder, data):
+        source = _read(draft, path, Kind.REFERENCE)
+        if source is not None:
+            contract = reference_of(source, draft.name, name)
+            draft.references.append((source, contract))
+            data.discard(contract.file.name)
+        if source is None or source.complaints:
+            draft.broken.add(f"reference.{name}")
+            data.clear()  # whose file the others are is not known
+    for name in sorted(data):
+        draft.stray(folder / name, "are files that a contract beside them names")
+
+
+def _read_marts(draft: Draft, folder: Path, bench: Bench) -> None:
+    contracts = {path.name.removesuffix(SUFFIX) for path in visible(folder) if path.name.endswith(SUFFIX)}
+    for path, name in _named(draft, folder, {f"{name}.sql" for name in contracts}):
+        source = _read(draft, path, Kind.MART)
+        if source is None:
+            continue
+        sql_file = draft.file(folder / f"{name}.sql")
+        contract = mart_of(source, sql_file, draft.name, name)
+        if all(complaint.file != sql_file for complaint in source.complaints):
+            contract = check_mart(source, sql_file, contract, bench)
+        draft.marts.append((source, contract))
+
+
+def _check_together(draft: Draft) -> None:
+    """What can only be said with all of the domain's tables at hand."""
+    versions: dict[str, list[tuple[Source, EventContract]]] = defaultdict(list)
+    topics: dict[str, list[tuple[Source, EventContract]]] = defaultdict(list)
+    for source, event in draft.events:
+        versions[event.name].append((source, event))
+    for name, pairs in versions.items():
+        if f"silver.{name}" not in draft.broken:
+            check_versions(pairs)
+            topics[pairs[0][1].topic] += pairs
+    for pairs in topics.values():
+        check_topic(pairs)
+    for name, pairs in versions.items():
+        if any(source.complaints for source, _ in pairs):
+            draft.broken.add(f"silver.{name}")
+    events = {name: [event for _, event in pairs] for name, pairs in versions.items()}
+    bench = Bench(
+        events={name: found for name, found in events.items() if f"silver.{name}" not in draft.broken},
+        references=[contract for source, contract in draft.references if not source.complaints],
+        broken=draft.broken,
+    )
+    with closing(bench):
+        for source, event in draft.events:
+            if not any(complaint.key.startswith("schema") for complaint in source.complaints):
+                check_rules(source, event, bench)
+        if (draft.folder / MARTS).is_dir():
+            _read_marts(draft, draft.folder / MARTS, bench)
+
+
+def _description(readme: Path) -> str:
+    """The first paragraph of a domain's README, which nobody has to write."""
+    if not readme.is_file() or readme.stat().st_size > MAX_BYTES:
+        return ""
+    paragraphs = readme.read_text(encoding="utf-8", errors="replace").split("\n\n")
+    return next((text.strip() for text in paragraphs if text.strip() and not text.startswith("#")), "")

@@ -1,0 +1,255 @@
+"""What a contract says, compiled: immutable, engine-free and comparable.
+
+One ODCS file becomes one of three things: an `EventContract` (rows of a silver table), a `ReferenceContract`
+(a file kept as a table) or a `MartContract` (a SQL file kept as a gold table).
+A `Domain` holds all of one folder; the `Catalog` holds every domain.
+Nothing here reads a file, knows pandera, polars or DuckDB: those compile *from* this (`schema.py`, `decode.py`, `check.py`).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+"""What a domain, event type, table or column may be called: it becomes a folder, a view and an asset key."""
+
+ENVELOPE = ("idempotency_key", "event_type", "schema_version", "trace_id", "occurred_at", "source")
+"""The fields every event carries, in the order in which silver tables show them."""
+
+
+class LogicalType(StrEnum):
+    """The types of ODCS that a field may have here."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    OBJECT = "object"
+    ARRAY = "array"
+
+
+class KeyMode(StrEnum):
+    """Where a row's idempotency key comes from.
+
+    `VERIFY`: the producer sends it and it must equal the key derived from the business identifiers.
+    `DERIVE`: the platform derives it; what the producer sends, if anything, is ignored.
+    `TRUST`: the producer's key is taken as it is.
+    """
+
+    VERIFY = "verify"
+    DERIVE = "derive"
+    TRUST = "trust"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a value must satisfy; `None` means no such rule. Bounds are inclusive unless named exclusive."""
+
+    pattern: str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: float | None = None
+    exclusive_maximum: float | None = None
+    multiple_of: float | None = None
+    min_items: int | None = None
+    max_items: int | None = None
+    enum: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: of an event, a reference table, a mart, or of an object inside one of them."""
+
+    name: str
+    type: LogicalType
+    required: bool
+    description: str
+    rules: Rules = Rules()
+    fields: tuple["Field", ...] = ()
+    """The fields of an object, in order."""
+    item: "Field | None" = None
+    """What an array holds."""
+    unit: str | None = None
+    classification: str | None = None
+    deprecated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """A rule over one whole row: a DuckDB boolean expression over the contract's columns; null passes."""
+
+    name: str
+    sql: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two events one event.
+
+    `time_field` is a required timestamp among the identifiers: two copies of an event agree on it, so a copy can only
+    stand in silver files whose range of that field holds it, over all history.
+    Without one, `window` bounds by `occurred_at` how far apart two copies may be, and must be declared.
+    Exactly one of the two is set.
+    """
+
+    by: tuple[str, ...]
+    mode: KeyMode
+    time_field: str | None
+    window: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Sources of one file, all that its kind has in common."""
+
+    id: str
+    name: str
+    version: str
+    status: str
+    domain: str
+    description: str
+    owners: tuple[str, ...]
+    """As Dagster takes them: `team:<name>` or an e-mail address."""
+    tags: tuple[str, ...]
+    path: Path
+    digest: str
+    """sha256 (hex) of the file's bytes, and of its SQL's for a mart."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventContract:
+    """One event type in one version. `header.name` is the event type and the silver table's name."""
+
+    header: Header
+    topic: str
+    fields: tuple[Field, ...]
+    """Every field of silver: the envelope first, in the order of `ENVELOPE`, then the payload."""
+    envelope: Mapping[str, str]
+    """Where each envelope field comes from: a field of the value by its name, or `header:<name>`."""
+    identity: Identity
+    row_rules: tuple[RowRule, ...] = ()
+    freshness: timedelta | None = None
+    """How old the newest row may be before the table is stale."""
+    max_quarantined_share: float | None = None
+    """Above this share (0..1) of quarantined rows the check `quarantine_share` warns."""
+
+    @property
+    def name(self) -> str:
+        """The event type."""
+        return self.header.name
+
+    @property
+    def major(self) -> int:
+        """The version's first number."""
+        return self.order[0]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The version's numbers, by which versions of one event are ordered."""
+        return tuple(int(number) for number in self.header.version.split("."))
+
+    @property
+    def label(self) -> str:
+        """`<event>@<version>`, as tables name it."""
+        return f"{self.header.name}@{self.header.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceContract:
+    """A file kept as the table `reference.<name>`."""
+
+    header: Header
+    fields: tuple[Field, ...]
+    primary_key: tuple[str, ...]
+    file: Path
+    """Parquet or CSV, resolved against the contract's own folder."""
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.header.name
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How a mart cuts time: tumbling windows of `size`, aligned in `timezone`.
+
+    `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date for windows of whole days).
+    `time_fields` names, for each silver input, the timestamp by which its rows fall into windows.
+    """
+
+    column: str
+    size: timedelta
+    timezone: str
+    time_fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MartContract:
+    """A SQL file kept as the table `gold.<name>`."""
+
+    header: Header
+    fields: tuple[Field, ...]
+    grain: tuple[str, ...]
+    """The columns that identify a row; the window's column is one of them."""
+    window: Window
+    sql: str
+    sql_path: Path
+    silver_inputs: tuple[str, ...]
+    """Names of silver tables of the same domain that the SQL reads."""
+    reference_inputs: tuple[str, ...]
+    freshness: timedelta | None = None
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.header.name
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """All contracts of one folder: the unit of ownership, isolation and scaling."""
+
+    name: str
+    events: tuple[EventContract, ...]
+    references: tuple[ReferenceContract, ...]
+    marts: tuple[MartContract, ...]
+    description: str = ""
+    owners: tuple[str, ...] = field(default=())
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Its Kafka topics, sorted."""
+        return tuple(sorted({event.topic for event in self.events}))
+
+    def events_of(self, topic: str) -> tuple[EventContract, ...]:
+        """The contracts of one topic, by event type and version."""
+        return tuple(event for event in self.events if event.topic == topic)
+
+    def versions_of(self, name: str) -> tuple[EventContract, ...]:
+        """The contracts of one event type, by version."""
+        return tuple(event for event in self.events if event.name == name)
+
+    def event_types_of(self, topic: str) -> tuple[str, ...]:
+        """The event types of one topic, sorted, each once whatever its number of versions."""
+        return tuple(sorted({event.name for event in self.events_of(topic)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Every domain, by name."""
+
+    domains: Mapping[str, Domain]
+
+
+def table_name(topic: str) -> str:
+    """The bronze table of a topic: dots and dashes become underscores (`flights.departures` -> `flights_departures`)."""
+    return re.sub(r"[.\-]", "_", topic.lower())

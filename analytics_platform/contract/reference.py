@@ -1,0 +1,102 @@
+"""Contracts of reference tables: a file, its columns and its key."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from analytics_platform.contract.complaint import one_of, shown
+from analytics_platform.contract.field import fields_of, refuse_quality
+from analytics_platform.contract.header import agreed, header_of, schema_of
+from analytics_platform.contract.model import Field, LogicalType, ReferenceContract
+from analytics_platform.contract.source import Node, Source
+
+_FORMATS = ("parquet", "csv")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.(parquet|csv)")
+
+
+def reference_of(source: Source, domain: str, name: str) -> ReferenceContract:
+    """Compile a reference table's contract, and hold its file's columns against it."""
+    header = header_of(source, domain, name)
+    agreed(source, "freshness", ())
+    schema = schema_of(source, name)
+    refuse_quality(schema)
+    fields = fields_of(schema["properties"])
+    file = _file(schema)
+    if file is not None:
+        _check_columns(file, schema, fields)
+    key = primary_key(schema, fields)
+    return ReferenceContract(header, fields, key, file or source.path)
+
+
+def primary_key(schema: Node, fields: tuple[Field, ...]) -> tuple[str, ...]:
+    """The fields marked as primary key, by their position; complains when there is none or one may be null."""
+    required = {field.name for field in fields if field.required}
+    found: list[tuple[int, str]] = []
+    positions: set[int] = set()
+    for node in schema["properties"]:
+        position = node["primaryKeyPosition"]
+        if node["primaryKey"].value is not True:
+            if position.value not in (None, -1):
+                position.refuse("is nothing without primaryKey: true")
+            continue
+        if not isinstance(position.value, int) or position.value < 1 or position.value in positions:
+            position.refuse("is the position in the key, from 1, each once")
+            continue
+        positions.add(position.value)
+        if node["name"].text and node["name"].text not in required:
+            node["required"].refuse("is true for a field of the primary key")
+        found.append((position.value, node["name"].text))
+    if not positions and fields and not any("primaryKey" in node for node in schema["properties"]):
+        schema["properties"].refuse("is primaryKey: true on the fields that identify a row", "no primary key")
+    return tuple(name for _, name in sorted(found))
+
+
+def _file(schema: Node) -> Path | None:
+    name, kind = schema["physicalName"], schema["physicalType"]
+    if kind.value not in _FORMATS:
+        kind.refuse(one_of(_FORMATS, kind.value))
+        return None
+    if not _FILE.fullmatch(name.text):
+        name.refuse("is the name of a .parquet or .csv file in the contract's own folder")
+        return None
+    if not name.text.endswith(f".{kind.value}"):
+        name.refuse(f"is a file that ends in .{kind.value}, its physicalType")
+        return None
+    path = schema.source.path.parent / name.text
+    if not path.is_file():
+        name.refuse("is a file in the contract's own folder", f"{shown(name.value)}, which is not there")
+        return None
+    return path
+
+
+def _check_columns(file: Path, schema: Node, fields: tuple[Field, ...]) -> None:
+    try:
+        found = pl.read_parquet_schema(file) if file.suffix == ".parquet" else pl.scan_csv(file).collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        # Only the first line: the rest repeats the whole path of the file.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        schema["physicalName"].refuse(f"is a {file.suffix[1:]} file that can be read ({reason})")
+        return
+    nodes = {node["name"].text: node for node in schema["properties"]}
+    for field in fields:
+        if field.name not in found:
+            nodes[field.name]["name"].refuse(one_of(found, field.name, f"the columns of {file.name}"))
+        elif file.suffix == ".parquet" and not _fits(found[field.name], field.type):
+            kind = nodes[field.name]["logicalType"]
+            kind.refuse(f"is a type for {found[field.name]}, as {file.name} has it")
+
+
+def _fits(found: pl.DataType, kind: LogicalType) -> bool:
+    """Whether a column of a file can become one of the contract without loss."""
+    fits = {
+        LogicalType.STRING: found in {pl.String, pl.Categorical, pl.Enum},
+        LogicalType.INTEGER: found.is_integer(),
+        LogicalType.NUMBER: found.is_integer() or found.is_float(),
+        LogicalType.BOOLEAN: found == pl.Boolean,
+        LogicalType.TIMESTAMP: isinstance(found, pl.Datetime) and found.time_zone is not None,
+        LogicalType.DATE: found == pl.Date,
+        LogicalType.OBJECT: isinstance(found, pl.Struct),
+        LogicalType.ARRAY: isinstance(found, pl.List),
+    }
+    return fits[kind]

@@ -1,0 +1,206 @@
+"""The columns of every table, compiled from its contract: polars types for the frames, descriptions for the readers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from polars.datatypes import DataType
+
+from analytics_platform.contract.model import EventContract, Field, LogicalType, MartContract, ReferenceContract
+
+INSTANT = pl.Datetime("us", "UTC")
+"""Every instant of every table."""
+
+_HEADERS = pl.List(pl.Struct({"name": pl.String, "value": pl.Binary}))
+_TYPES: dict[LogicalType, DataType] = {
+    LogicalType.STRING: pl.String(),
+    LogicalType.INTEGER: pl.Int64(),
+    LogicalType.NUMBER: pl.Float64(),
+    LogicalType.BOOLEAN: pl.Boolean(),
+    LogicalType.TIMESTAMP: INSTANT,
+    LogicalType.DATE: pl.Date(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: DataType
+    required: bool
+    """Whether it is never null."""
+    description: str
+
+
+_RECORD = (
+    Column("topic", pl.String(), required=True, description="Kafka topic of the record."),
+    Column(
+        "topic_id",
+        pl.String(),
+        required=True,
+        description="Which log: cluster id and topic id, so that a topic made again is told apart.",
+    ),
+    Column("partition", pl.Int32(), required=True, description="Kafka partition of the record."),
+    Column("offset", pl.Int64(), required=True, description="Offset of the record in its partition."),
+    Column("kafka_timestamp", INSTANT, required=False, description="The record's timestamp; null if it has none."),
+    Column(
+        "timestamp_type",
+        pl.String(),
+        required=False,
+        description="Who set it: create (the producer) or append (the broker).",
+    ),
+    Column("key", pl.Binary(), required=False, description="The record's key as it came."),
+    Column(
+        "value",
+        pl.Binary(),
+        required=False,
+        description="The record's value as it came, cut to the longest the platform keeps; null for a tombstone.",
+    ),
+    Column(
+        "value_bytes",
+        pl.Int64(),
+        required=False,
+        description="The value's true length, in bytes; null for a tombstone.",
+    ),
+    Column(
+        "headers",
+        _HEADERS,
+        required=False,
+        description="The record's headers in order, a name perhaps twice; null when there are none.",
+    ),
+    Column(
+        "ingested_at", INSTANT, required=True, description="When the micro-batch that brought the record was taken in."
+    ),
+)
+
+BRONZE = (
+    *_RECORD,
+    Column(
+        "gap_end",
+        pl.Int64(),
+        required=False,
+        description="Null for records. Otherwise the row stands for offsets that were lost and accepted as lost, from offset up to this one.",
+    ),
+)
+"""The columns of every bronze table."""
+
+QUARANTINE = (
+    *_RECORD,
+    Column(
+        "event_type",
+        pl.String(),
+        required=False,
+        description="The event type the record claims; null if it could not be read.",
+    ),
+    Column(
+        "schema_version",
+        pl.String(),
+        required=False,
+        description="The schema version the record claims; null if it could not be read.",
+    ),
+    Column(
+        "source", pl.String(), required=False, description="The source the record claims; null if it could not be read."
+    ),
+    Column(
+        "codes",
+        pl.List(pl.String),
+        required=True,
+        description="Reason codes, from the closed list in docs/quarantine.md.",
+    ),
+    Column(
+        "reasons",
+        pl.List(pl.String),
+        required=True,
+        description="The same in words, naming fields and rules but no values.",
+    ),
+    Column(
+        "contract",
+        pl.String(),
+        required=False,
+        description="The contract the record was held against, as event@version; null if none was found.",
+    ),
+    Column("contract_digest", pl.String(), required=True, description="sha256 of the contracts in force."),
+    Column("status", pl.String(), required=True, description="new, replayed or discarded."),
+    Column("status_at", INSTANT, required=True, description="Since when it has this status."),
+)
+"""The columns of every quarantine table."""
+
+LINEAGE = (
+    Column("_topic", pl.String(), required=True, description="Kafka topic the row came from."),
+    Column("_topic_id", pl.String(), required=True, description="Which log: cluster id and topic id."),
+    Column("_partition", pl.Int32(), required=True, description="Kafka partition the row came from."),
+    Column("_offset", pl.Int64(), required=True, description="Offset the row came from."),
+    Column("_kafka_timestamp", INSTANT, required=False, description="The record's timestamp; null if it has none."),
+    Column("_ingested_at", INSTANT, required=True, description="When the record was taken in."),
+    Column(
+        "_contract",
+        pl.String(),
+        required=True,
+        description="The contract the row was checked against, as event@version.",
+    ),
+    Column("_key_hash", pl.Int64(), required=True, description="Hash of the idempotency key, to find copies fast."),
+)
+"""The columns that follow the contract's own in every silver table."""
+
+
+def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
+    """The columns of an event's silver table.
+
+    Args:
+        versions: Its contracts; later ones describe the columns they have, columns that only earlier ones have follow,
+            and a column that not all of them require may be null.
+    """
+    newest_first = sorted(versions, key=lambda contract: contract.order, reverse=True)
+    fields: dict[str, list[Field]] = {}
+    for contract in newest_first:
+        for field in contract.fields:
+            fields.setdefault(field.name, []).append(field)
+    own = (
+        _column(same[0], required=len(same) == len(newest_first) and all(field.required for field in same))
+        for same in fields.values()
+    )
+    return (*own, *LINEAGE)
+
+
+def reference_columns(contract: ReferenceContract) -> tuple[Column, ...]:
+    """The columns of a reference table."""
+    return tuple(_column(field, required=field.required) for field in contract.fields)
+
+
+def gold_columns(contract: MartContract) -> tuple[Column, ...]:
+    """The columns of a mart."""
+    return tuple(_column(field, required=field.required) for field in contract.fields)
+
+
+def schema_of(columns: Iterable[Column]) -> dict[str, DataType]:
+    """Names and types of columns, in their order."""
+    return {column.name: column.type for column in columns}
+
+
+def polars_schema(fields: Iterable[Field]) -> dict[str, DataType]:
+    """Names and types of fields, in their order."""
+    return {field.name: polars_type(field) for field in fields}
+
+
+def polars_type(field: Field) -> DataType:
+    """The type of a field; an object becomes a struct, an array a list."""
+    if field.type is LogicalType.OBJECT:
+        return pl.Struct(polars_schema(field.fields))
+    if field.type is LogicalType.ARRAY:
+        return pl.List(pl.String() if field.item is None else polars_type(field.item))
+    return _TYPES[field.type]
+
+
+def silver_schema(versions: Sequence[EventContract]) -> dict[str, DataType]:
+    """Names and types of an event's silver table, lineage last; see `silver_columns`."""
+    return schema_of(silver_columns(versions))
+
+
+BRONZE_SCHEMA = schema_of(BRONZE)
+QUARANTINE_SCHEMA = schema_of(QUARANTINE)
+LINEAGE_SCHEMA = schema_of(LINEAGE)
+
+
+def _column(field: Field, *, required: bool) -> Column:
+    return Column(field.name, polars_type(field), required, field.description)

@@ -1,0 +1,235 @@
+"""SQL of contracts, tried over empty tables before any row exists."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cache
+from typing import Any
+
+import polars as pl
+from polars.datatypes import DataType
+
+from analytics_platform import duck
+from analytics_platform.contract.complaint import one_of
+from analytics_platform.contract.model import EventContract, Field, LogicalType, ReferenceContract
+from analytics_platform.contract.schema import polars_schema, reference_columns, schema_of, silver_schema
+
+_LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
+_CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today", "now"}
+"""Names that DuckDB takes as functions without parentheses."""
+_ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat"}
+"""Aggregates whose result depends on the order of rows, unless they are given one."""
+
+
+class SqlRefused(Exception):
+    """SQL that the platform does not run; becomes a complaint."""
+
+    def __init__(self, found: str, allowed: str, line: int | None = None, *, is_consequence: bool = False) -> None:
+        """`is_consequence`: it reads a table whose own contract is wrong, so there is nothing to say about the SQL."""
+        self.found, self.allowed, self.line, self.is_consequence = found, allowed, line, is_consequence
+        super().__init__(found)
+
+
+class Bench:
+    """Empty silver and reference tables of one domain, in a DuckDB of their own. Close it after use."""
+
+    def __init__(
+        self, events: Mapping[str, Sequence[EventContract]], references: Iterable[ReferenceContract], broken: set[str]
+    ) -> None:
+        """Lay out the tables.
+
+        Args:
+            events: The versions of each event type.
+            references: The reference tables.
+            broken: Names as `silver.x` of tables that exist, but whose contract is wrong.
+        """
+        self._connection = duck.connect(threads=1)
+        self._broken = broken
+        self._versions = {f"silver.{name}": tuple(versions) for name, versions in events.items()}
+        self._tables = {f"silver.{name}": silver_schema(versions) for name, versions in events.items()}
+        self._tables |= {f"reference.{item.name}": schema_of(reference_columns(item)) for item in references}
+        for layer in ("silver", "reference"):
+            self._connection.execute(f"CREATE SCHEMA {layer}")
+        for table, schema in self._tables.items():
+            self._create(table, schema)
+        duck.lock_down(self._connection)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    def inputs(self, sql: str) -> list[tuple[str, str]]:
+        """Layer and name of every table that a mart's SQL reads.
+
+        Raises:
+            SqlRefused: It is not one SELECT, reads something else than this domain's silver and reference tables, or
+                would not give the same rows for the same tables.
+        """
+        tree = self._tree(sql)
+        names = _tables_in(tree)
+        known = set(self._tables) | self._broken
+        for name in sorted(names - known):
+            raise SqlRefused(f"the table {name}", one_of(sorted(known), name))
+        self._refuse_unsteady(tree)
+        if not any(name.startswith("silver.") for name in names):
+            raise SqlRefused("no silver table", "is a mart over at least one of them")
+        for name in sorted(names & self._broken):
+            raise SqlRefused(f"the table {name}", "is a table whose contract is right", is_consequence=True)
+        return [_split(name) for name in sorted(names)]
+
+    def columns(self, sql: str) -> dict[str, str]:
+        """Names and DuckDB types of the columns a mart's SQL returns over empty tables.
+
+        Raises:
+            SqlRefused: DuckDB does not run it, or it names a column twice.
+        """
+        try:
+            result = self._connection.execute(sql)
+            names, kinds = _columns_of(result)
+            result.fetchall()
+        except duck.Error as error:
+            raise _refused(error) from error
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SqlRefused(f"the column {twice[0]} twice", "is each column once")
+        return dict(zip(names, kinds, strict=True))
+
+    def check_rule(self, event: EventContract, sql: str) -> None:
+        """Try a row rule over the event's own columns.
+
+        Raises:
+            SqlRefused: It is not one boolean expression over single rows.
+        """
+        allowed = "is one boolean expression over the contract's columns"
+        # The line breaks keep a comment at the end of the expression from swallowing what follows.
+        query = f"SELECT (\n{sql}\n) AS passes FROM candidate"
+        try:
+            tree = self._tree(query)
+        except SqlRefused as other:
+            raise SqlRefused(other.found, allowed) from other
+        self._create("candidate", polars_schema(event.fields))
+        try:
+            if _tables_in(tree) != {"candidate"}:
+                raise SqlRefused("another table", allowed)
+            classes = {node.get("class") for node in _nodes(tree)}
+            for word, found in (("WINDOW", "a window function"), ("SUBQUERY", "a subquery")):
+                if word in classes:
+                    raise SqlRefused(found, allowed)
+            self._refuse_unsteady(tree)
+            result = self._connection.execute(query)
+            _, kinds = _columns_of(result)
+            if kinds != ["BOOLEAN"]:
+                raise SqlRefused(f"an expression of type {', '.join(kinds)}", allowed)
+            if result.fetchall():
+                raise SqlRefused("an aggregate", allowed)
+        except duck.Error as error:
+            refused = _refused(error)
+            raise SqlRefused(refused.found, allowed) from error
+        finally:
+            self._connection.execute("DROP TABLE candidate")
+
+    def types(self, fields: Sequence[Field]) -> dict[str, str]:
+        """Names and DuckDB types of fields."""
+        self._create("fields", polars_schema(fields))
+        names, kinds = _columns_of(self._connection.execute("FROM fields"))
+        self._connection.execute("DROP TABLE fields")
+        return dict(zip(names, kinds, strict=True))
+
+    def timestamps(self, layer: str, name: str) -> list[str]:
+        """Timestamps that every row of a silver table has."""
+        per_version = [
+            {field.name for field in contract.fields if field.required and field.type is LogicalType.TIMESTAMP}
+            for contract in self._versions[f"{layer}.{name}"]
+        ]
+        return sorted(set.intersection(*per_version))
+
+    def _create(self, table: str, schema: Mapping[str, DataType]) -> None:
+        self._connection.register("empty_frame", pl.DataFrame(schema=schema).to_arrow())
+        name = ".".join(duck.identifier(part) for part in table.split("."))
+        self._connection.execute(f"CREATE TABLE {name} AS FROM empty_frame")
+        self._connection.unregister("empty_frame")
+
+    def _tree(self, sql: str) -> Any:
+        """DuckDB's own reading of one SELECT, before it looks for the tables."""
+        try:
+            statements = self._connection.extract_statements(sql)
+            kinds = [statement.type.name for statement in statements]
+            if kinds != ["SELECT"]:
+                raise SqlRefused(" and ".join(kinds) or "no statement", "is one SELECT")
+            text = self._connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0]
+        except duck.Error as error:
+            raise _refused(error) from error
+        return json.loads(text)
+
+    def _refuse_unsteady(self, tree: Any) -> None:
+        """A mart is computed again whenever a row comes late: the same rows in must be the same rows out."""
+        for node in _nodes(tree):
+            name = str(node.get("function_name", "")).lower()
+            orders = (node.get("order_bys") or {}).get("orders")
+            column = ".".join(node.get("column_names") or []).lower()
+            if name in _unsteady_functions() or column in _CLOCKS:
+                raise SqlRefused(f"the function {name or column}", "are functions of the rows alone")
+            if name in _ANY_ORDER and node.get("class") == "FUNCTION" and not orders:
+                raise SqlRefused(f"{name} without ORDER BY", "is a result that does not depend on the order of rows")
+            if node.get("type") == "TABLE_FUNCTION" and _function_of(node) not in _TABLE_FUNCTIONS:
+                raise SqlRefused(f"the table function {_function_of(node)}", one_of(sorted(_TABLE_FUNCTIONS)))
+
+
+def _tables_in(tree: Any) -> set[str]:
+    """Every table that a SELECT names and does not define itself.
+
+    `get_table_names` of DuckDB 2.0 would do, but it binds the SELECT against tables without columns, and so refuses
+    `a LEFT JOIN b USING (x) LEFT JOIN c USING (x)`.
+    """
+    own = {entry["key"] for node in _nodes(tree) for entry in (node.get("cte_map") or {}).get("map", ())}
+    names = set()
+    for node in _nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            parts = [node.get("catalog_name"), node.get("schema_name"), node.get("table_name")]
+            names.add(".".join(part for part in parts if part))
+    return names - own
+
+
+@cache
+def _unsteady_functions() -> frozenset[str]:
+    """Functions that DuckDB does not call consistent: clocks, chance, the session."""
+    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    with closing(duck.connect(threads=1)) as connection:
+        return frozenset(str(name) for (name,) in connection.execute(query).fetchall())
+
+
+def _refused(error: Exception) -> SqlRefused:
+    text = str(error)
+    line = _LINE.search(text)
+    reason = " ".join(_LINE.split(text)[0].split())
+    return SqlRefused(
+        f"SQL that DuckDB refuses ({reason})",
+        "is one SELECT over silver.* and reference.*",
+        int(line[1]) if line else None,
+    )
+
+
+def _columns_of(result: duck.DuckDBPyConnection) -> tuple[list[str], list[str]]:
+    """Names and DuckDB types of a result's columns."""
+    return [column[0] for column in result.description], [str(column[1]) for column in result.description]
+
+
+def _split(name: str) -> tuple[str, str]:
+    layer, _, table = name.partition(".")
+    return layer, table
+
+
+def _function_of(node: Mapping[str, Any]) -> str:
+    return str((node.get("function") or {}).get("function_name", "")).lower()
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for item in tree:
+            yield from _nodes(item)

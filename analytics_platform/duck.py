@@ -1,0 +1,61 @@
+"""How DuckDB is opened: the one home of its Python module.
+
+Every connection is a database in memory of its own, hardened: it fetches no extension (icu, json and parquet are built
+in), reads no Python variable by name, keeps no secret on disk and thinks in UTC.
+Others work with the connection objects handed out here.
+"""
+
+from pathlib import Path
+
+import duckdb
+from duckdb import DuckDBPyConnection, Error
+
+__all__ = ["DuckDBPyConnection", "Error", "connect", "identifier", "literal", "lock_down"]
+
+
+def connect(
+    *, memory_limit: str | None = None, threads: int | None = None, temp: Path | None = None
+) -> DuckDBPyConnection:
+    """Open a hardened database in memory; opening takes about 15 ms.
+
+    Args:
+        memory_limit: As DuckDB writes sizes (`"2GB"`); None is DuckDB's own default, 80 % of the machine.
+        threads: None is one per core.
+        temp: Folder for what does not fit into memory; None spills nowhere, so a query beyond the limit fails.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "allow_unsigned_extensions": False,
+        "allow_persistent_secrets": False,
+        "python_enable_replacements": False,
+        "temp_directory": "" if temp is None else str(temp),
+    }
+    if memory_limit is not None:
+        config["memory_limit"] = memory_limit
+    if threads is not None:
+        config["threads"] = threads
+    connection = duckdb.connect(":memory:", config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def lock_down(connection: DuckDBPyConnection) -> None:
+    """From now on the connection opens no file or address and no setting of it can be changed, by anybody.
+
+    For SQL that others wrote. Views over files stop working too: load what the SQL may see before, or register it.
+    Spilling to the temporary folder goes on working.
+    """
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def identifier(name: str) -> str:
+    """A name as SQL writes it, always quoted, so that no name can be a keyword or more than a name."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
