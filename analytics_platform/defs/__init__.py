@@ -1,0 +1,1 @@
+"""WHEN it runs: the only home of dagster."""

@@ -1,0 +1,204 @@
+"""The asset checks of a domain: what each one asks, and how a burst answers it.
+
+`accounting`        bronze       offsets read = rows kept + duplicates + quarantined; proven before the commit
+`followed`          bronze       the topic does not wait for an operator
+`quarantine_share`  quarantine   no topic has more bad rows than its contracts allow
+`freshness`         silver       what stands in Kafka is in the table, or its newest row is young enough
+`updated`           gold         the mart's SQL ran and its result fits its contract
+
+Only `accounting` blocks. Bad rows warn and never stop good ones.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import dagster as dg
+
+from analytics_platform.contract.model import Domain, table_name
+from analytics_platform.defs.specs import asset_key, events_by_type
+from analytics_platform.report import Account, BurstReport
+
+
+def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
+    """Every check of a domain."""
+    specs = []
+    for topic in domain.topics:
+        bronze = asset_key("bronze", table_name(topic))
+        specs += [
+            dg.AssetCheckSpec(
+                "accounting",
+                asset=bronze,
+                blocking=True,
+                description=(
+                    f"Every offset read from `{topic}` became exactly one of: a row kept, a duplicate, a quarantined row. "
+                    "It is proven before silver is committed; a batch that does not add up is not written."
+                ),
+            ),
+            dg.AssetCheckSpec(
+                "followed",
+                asset=bronze,
+                description=f"`{topic}` is being followed. Fails when it waits for an operator, and says for what.",
+            ),
+        ]
+    specs.append(
+        dg.AssetCheckSpec(
+            "quarantine_share",
+            asset=asset_key("quarantine", domain.name),
+            description="No topic quarantined a larger share of its records than the strictest of its contracts allows.",
+        )
+    )
+    for name, versions in events_by_type(domain).items():
+        allowed = versions[-1].freshness
+        if allowed is not None:
+            specs.append(
+                dg.AssetCheckSpec(
+                    "freshness",
+                    asset=asset_key("silver", name),
+                    description=(
+                        f"Nothing waits in the topic, or the newest row is not older than {_spell(allowed.total_seconds())}. "
+                        "That a producer went quiet shows in the asset's freshness policy instead."
+                    ),
+                )
+            )
+    specs += [
+        dg.AssetCheckSpec(
+            "updated",
+            asset=asset_key("gold", mart.name),
+            description="The mart's SQL ran and its result fits its contract. When it fails, the table stays as it was.",
+        )
+        for mart in domain.marts
+    ]
+    return specs
+
+
+def burst_checks(domain: Domain, report: BurstReport, now: datetime) -> Iterator[dg.AssetCheckResult]:
+    """The answers of one burst, for every check it says something about."""
+    for topic in domain.topics:
+        accounts = report.accounts.get(topic, {})
+        if accounts:
+            yield accounting(topic, accounts)
+        yield _followed(topic, report)
+    if report.total.read:
+        yield _quarantine_share(domain, report)
+    for name, versions in events_by_type(domain).items():
+        allowed = versions[-1].freshness
+        if allowed is not None:
+            lag = sum(report.lag_after.get(topic, 0) for topic in {version.topic for version in versions})
+            yield _freshness(name, report.newest_occurred_at.get(name), allowed.total_seconds(), lag, now)
+    for mart in domain.marts:
+        broken = report.broken.get(f"gold.{mart.name}")
+        if broken is not None or mart.name in report.marts:
+            yield _updated(mart.name, broken)
+
+
+def accounting(topic: str, accounts: Mapping[int, Account]) -> dg.AssetCheckResult:
+    """The sums of a topic, and each partition's in a table."""
+    total = sum(accounts.values(), Account(0, 0, 0, 0))
+    columns = ("partition", "read", "kept", "duplicate", "quarantined")
+    rows = [
+        dg.TableRecord(
+            dict(zip(columns, (partition, item.read, item.kept, item.duplicate, item.quarantined), strict=True))
+        )
+        for partition, item in sorted(accounts.items())
+    ]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, "BIGINT") for name in columns])
+    return dg.AssetCheckResult(
+        passed=all(item.adds_up for item in accounts.values()),
+        asset_key=asset_key("bronze", table_name(topic)),
+        check_name="accounting",
+        description=(
+            f"{total.read:,} read = {total.kept:,} kept + {total.duplicate:,} duplicate + {total.quarantined:,} quarantined"
+        ),
+        metadata={
+            "read": total.read,
+            "kept": total.kept,
+            "duplicate": total.duplicate,
+            "quarantined": total.quarantined,
+            "partitions": dg.MetadataValue.table(rows, schema=schema),
+        },
+    )
+
+
+def accounting_broken(topic: str, sentence: str) -> dg.AssetCheckResult:
+    """The answer when a batch did not add up and was not committed."""
+    return dg.AssetCheckResult(
+        passed=False, asset_key=asset_key("bronze", table_name(topic)), check_name="accounting", description=sentence
+    )
+
+
+def _followed(topic: str, report: BurstReport) -> dg.AssetCheckResult:
+    stopped = report.stopped.get(topic)
+    return dg.AssetCheckResult(
+        passed=stopped is None,
+        asset_key=asset_key("bronze", table_name(topic)),
+        check_name="followed",
+        description=stopped or f"lag {report.lag_after.get(topic, 0):,}",
+        metadata={"lag_after": report.lag_after.get(topic, 0)},
+    )
+
+
+def _quarantine_share(domain: Domain, report: BurstReport) -> dg.AssetCheckResult:
+    columns = (
+        dg.TableColumn("topic", "VARCHAR"),
+        dg.TableColumn("read", "BIGINT"),
+        dg.TableColumn("quarantined", "BIGINT"),
+        dg.TableColumn("share", "DOUBLE"),
+        dg.TableColumn("allowed", "DOUBLE"),
+    )
+    rows: list[dg.TableRecord] = []
+    above: list[str] = []
+    for topic, accounts in sorted(report.accounts.items()):
+        total = sum(accounts.values(), Account(0, 0, 0, 0))
+        share = total.quarantined / total.read if total.read else 0.0
+        limits = [
+            event.max_quarantined_share for event in domain.events_of(topic) if event.max_quarantined_share is not None
+        ]
+        allowed = min(limits, default=1.0)
+        row = (topic, total.read, total.quarantined, share, allowed)
+        rows.append(dg.TableRecord(dict(zip((column.name for column in columns), row, strict=True))))
+        if share > allowed:
+            above.append(f"{topic}: {share:.2%} of {total.read:,} records, allowed are {allowed:.2%}")
+    whole = report.total
+    return dg.AssetCheckResult(
+        passed=not above,
+        severity=dg.AssetCheckSeverity.WARN,
+        asset_key=asset_key("quarantine", domain.name),
+        check_name="quarantine_share",
+        description="; ".join(above) or f"{whole.quarantined:,} of {whole.read:,} records",
+        metadata={
+            "share": whole.quarantined / whole.read,
+            "topics": dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=list(columns))),
+        },
+    )
+
+
+def _freshness(name: str, newest: datetime | None, allowed: float, lag: int, now: datetime) -> dg.AssetCheckResult:
+    age = None if newest is None else (now - newest).total_seconds()
+    waits = f"{lag:,} offsets wait" if lag else "nothing waits"
+    told = "no row came in this burst" if age is None else f"the newest row is {_spell(age)} old"
+    return dg.AssetCheckResult(
+        passed=lag == 0 or (age is not None and age <= allowed),
+        severity=dg.AssetCheckSeverity.WARN,
+        asset_key=asset_key("silver", name),
+        check_name="freshness",
+        description=f"{waits}; {told}, allowed is {_spell(allowed)}",
+        metadata={"lag": lag, "allowed_seconds": allowed, **({} if age is None else {"freshness_seconds": age})},
+    )
+
+
+def _updated(mart: str, broken: str | None) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=broken is None,
+        asset_key=asset_key("gold", mart),
+        check_name="updated",
+        description=broken or "up to date",
+    )
+
+
+def _spell(seconds: float) -> str:
+    """A duration in its two largest units, for people: `3 h 5 min`."""
+    for unit, size, below, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            whole, rest = divmod(int(seconds), size)
+            return f"{whole} {unit} {rest // part} {below}" if rest // part else f"{whole} {unit}"
+    return f"{seconds:.1f} s"

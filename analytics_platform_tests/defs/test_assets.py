@@ -1,0 +1,147 @@
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from deltalake import DeltaTable
+
+from analytics_platform.defs import assets
+from analytics_platform.demo.events import Event
+from analytics_platform.kafka.embedded import EmbeddedBroker
+from analytics_platform_tests.defs.conftest import NOW, Platform, produce
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    return {
+        event.asset_key.to_user_string(): {
+            name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {
+        f"{item.asset_key.to_user_string()}:{item.check_name}": item.passed
+        for item in result.get_asset_check_evaluations()
+    }
+
+
+def test_a_burst_from_kafka_to_gold(platform: Platform, some_flights: list[Event]):
+    bad = some_flights[0]._replace(value=b"not JSON")
+    again = some_flights[1]
+    produce(platform.settings.kafka.bootstrap_servers, [*some_flights, bad, again])
+
+    result = platform.run(ranges=platform.waiting())
+
+    assert result.success
+    found = metadata(result)
+    assert set(found) >= {
+        "bronze/flights_departures",
+        "silver/flight_departed",
+        "quarantine/flights",
+        "gold/carrier_daily",
+    }
+    read = sum(item["records_read"] for name, item in found.items() if name.startswith("bronze/"))
+    silver = sum(item["rows"] for name, item in found.items() if name.startswith("silver/"))
+    assert read == 1_202
+    assert silver == 1_200
+    assert sum(item["duplicate"] for name, item in found.items() if name.startswith("silver/")) == 1
+    assert found["quarantine/flights"]["reason/malformed_json"] == 1
+    assert (
+        sum(platform.rows(f"bronze/{name}") for name in ("flights_departures", "flights_arrivals", "flights_weather"))
+        == read
+    )
+    answered = checks(result)
+    assert answered["bronze/flights_departures:accounting"]
+    assert all(answered.values()), answered
+    log = platform.messages(result.run_id)
+    assert any(line.startswith("flights.departures [") and " read = " in line for line in log)
+    assert any(
+        line.startswith("flights: ") and "1,202 read = 1,200 kept + 1 duplicate + 1 quarantined" in line for line in log
+    )
+
+
+def test_a_rebuild_of_an_hour_that_is_as_it_should_be(filled: Platform):
+    before = {
+        name: DeltaTable(filled.settings.lake / name).version()
+        for name in ("silver/flight_departed", "gold/carrier_daily")
+    }
+
+    result = filled.run()
+
+    assert result.success
+    assert {
+        name: (item["added"], item["removed"]) for name, item in metadata(result).items() if name.startswith("silver/")
+    } == {
+        f"silver/{name}": (0, 0)
+        for name in ("flight_departed", "flight_cancelled", "flight_arrived", "weather_observed")
+    }
+    after = {name: DeltaTable(filled.settings.lake / name).version() for name in before}
+    assert after["silver/flight_departed"] == before["silver/flight_departed"]
+
+
+def test_a_rebuild_repairs_a_damaged_silver_table(filled: Platform):
+    table = DeltaTable(filled.settings.lake / "silver/flight_departed")
+    rows = table.to_pyarrow_table().num_rows
+    deleted = table.delete("origin = 'JFK'")["num_deleted_rows"]
+    assert deleted > 0
+
+    result = filled.run(select=["silver/flight_departed"])
+
+    assert result.success
+    assert set(metadata(result)) == {"silver/flight_departed"}
+    assert metadata(result)["silver/flight_departed"]["added"] == deleted
+    assert metadata(result)["silver/flight_departed"]["dagster/partition_row_count"] == rows
+    assert filled.rows("silver/flight_departed") == rows
+
+
+def test_another_hour_is_left_alone(filled: Platform):
+    DeltaTable(filled.settings.lake / "silver/flight_departed").delete("origin = 'JFK'")
+    rows = filled.rows("silver/flight_departed")
+
+    assert filled.run(hour=NOW - timedelta(hours=1)).success
+    assert filled.rows("silver/flight_departed") == rows
+
+
+def test_a_burst_that_starts_after_its_hour_leaves_it_to_the_next(platform: Platform, some_flights: list[Event]):
+    produce(platform.settings.kafka.bootstrap_servers, some_flights)
+    platform.now = NOW + timedelta(minutes=30)
+
+    result = platform.run(ranges=platform.waiting())
+
+    assert result.success
+    assert metadata(result) == {}
+    assert not (platform.settings.lake / "bronze").exists()
+
+
+def test_kafka_is_down(platform: Platform, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(assets, "RETRIES", 0)
+    servers = broker.bootstrap_servers
+    broker.stop()
+
+    result = platform.run(ranges=[{"topic": "flights.departures", "partition": 0, "start": 0, "end": 1}])
+
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data.description.startswith(f"Kafka at {servers} does not answer")
+
+
+def test_ranges_that_would_skip_offsets_are_refused(platform: Platform, some_flights: list[Event]):
+    produce(platform.settings.kafka.bootstrap_servers, some_flights)
+    result = platform.run(
+        ranges=[{"topic": "flights.departures", "partition": 0, "start": 1_000_000, "end": 1_000_001}]
+    )
+
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert "but the batch starts at 1000000" in failure.step_failure_data.user_failure_data.description
+
+
+def test_reference_tables(platform: Platform):
+    result = platform.definitions.resolve_job_def("flights_reference").execute_in_process(instance=platform.instance)
+
+    assert result.success
+    assert metadata(result)["reference/airlines"] == {"dagster/row_count": 16, "changed": 1}
+    assert platform.rows("reference/airlines") == 16
