@@ -1,0 +1,59 @@
+"""Contracts: whether they are right, and which there are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from analytics_platform.cli.call import Call, call_of, console, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from analytics_platform.contract.model import Header
+
+app = typer.Typer(help="Check and list the contracts.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder of all contracts; by default that of the settings.")
+    ] = None,
+) -> None:
+    """Read every contract; complain about all that is wrong at once."""
+    call = call_of(context)
+    if path is not None:
+        call = Call(call.lake, path)
+    domains = call.domains(None)
+    events = [event for domain in domains for event in domain.events]
+    counts = (
+        (len(domains), "domain"),
+        (len({event.name for event in events}), "event type"),
+        (len(events), "version"),
+        (sum(len(domain.references) for domain in domains), "reference table"),
+        (sum(len(domain.marts) for domain in domains), "mart"),
+    )
+    said = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+    say(f"{call.settings().contracts}: OK ({said})")
+
+
+@app.command("list")
+def list_contracts(context: typer.Context) -> None:
+    """Show every contract: its table, version, topic and owners."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("domain", "table", "version", "status", "topic", "owners", box=None)
+    for domain in call_of(context).domains(None):
+        for event in domain.events:
+            _row(table, domain.name, f"silver.{event.name}", event.header, event.topic)
+        for reference in domain.references:
+            _row(table, domain.name, f"reference.{reference.name}", reference.header, "")
+        for mart in domain.marts:
+            _row(table, domain.name, f"gold.{mart.name}", mart.header, "")
+    console().print(table)
+
+
+def _row(table: "Table", domain: str, title: str, header: "Header", topic: str) -> None:
+    table.add_row(domain, title, header.version, header.status, topic, ", ".join(header.owners))
