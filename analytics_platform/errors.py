@@ -12,9 +12,11 @@
     │   └── TopicStopped            the topic needs an operator's decision; other topics go on
     │       ├── OffsetsExpired      offsets were deleted before they were read
     │       ├── OffsetsRegressed    the topic ends before what is stored
+    │       ├── RecordsDamaged      the broker holds bytes that fail their checksum
     │       ├── PartitionGone       a partition that was read does not exist any more
     │       └── TopicRecreated      the topic was deleted and made again
     ├── QueryFailed                 a statement of SQL cannot be answered
+    ├── DemoFailed                  the demo cannot start or go on
     └── LakeError
         ├── ProgressLost            a table with rows has forgotten a partition's progress
         ├── OffsetGap               a batch starts after what the table has
@@ -154,6 +156,19 @@ class OffsetsRegressed(TopicStopped):
         )
 
 
+class RecordsDamaged(TopicStopped):
+    """The broker holds bytes that fail their checksum; trying again reads the same bytes."""
+
+    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        """`offset`: the damaged bytes begin here or a little later; `reason`: librdkafka's own words."""
+        self.partition, self.offset, self.reason = partition, offset, reason
+        super().__init__(
+            topic,
+            f"[{partition}]: the broker's records from offset {offset} on are damaged ({reason}). Nothing of them was "
+            "taken over. Let another replica lead, or restore the partition: see docs/operations.md#damaged-records.",
+        )
+
+
 class PartitionGone(TopicStopped):
     """A partition that was read does not exist any more; Kafka never removes one of a living topic."""
 
@@ -283,3 +298,12 @@ class QueryFailed(AnalyticsError):
         """`reason`: whole sentences, DuckDB's own words among them."""
         self.reason = reason
         super().__init__(reason)
+
+
+class DemoFailed(AnalyticsError):
+    """The demo cannot start or go on."""
+
+    def __init__(self, reason: str, log: str = "") -> None:
+        """`reason`: a sentence without its full stop; `log`: the last lines of what its processes printed."""
+        self.reason, self.log = reason, log
+        super().__init__(f"Demo: {reason}." + (f" The end of its logs:\n{log}" if log else ""))

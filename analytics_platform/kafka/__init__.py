@@ -1,0 +1,1 @@
+"""WHERE a micro-batch comes from: the only home of confluent_kafka."""

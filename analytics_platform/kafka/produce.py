@@ -1,0 +1,185 @@
+"""Topics made and records sent: for the demo, the command line and the tests. The platform's own path never produces."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+
+from analytics_platform.errors import KafkaError, NotDelivered, UnknownTopic
+from analytics_platform.kafka.client import Connection
+from analytics_platform.kafka.embedded import CLUSTER_PREFIX, PARTITIONS
+from analytics_platform.settings import KafkaSettings
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record to send."""
+
+    key: bytes | None
+    value: bytes | None
+    """None is a tombstone."""
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    timestamp_ms: int | None = None
+    """Milliseconds since 1970; None lets librdkafka take the time of sending."""
+    partition: int | None = None
+    """None lets the hash of the key decide."""
+
+
+def send(kafka: KafkaSettings, topic: str, records: Iterable[Record]) -> int:
+    """Send records in order, each partition's order kept, and wait until the broker has acknowledged all.
+
+    Records leave while the iterable still yields, so a slow one paces the sending; memory stays bounded by the send
+    queue. On the embedded broker an unknown topic is created, elsewhere as the broker is configured.
+
+    Returns:
+        How many were acknowledged: all of them.
+
+    Raises:
+        NotDelivered: at least one was not.
+        UnknownTopic: there is no such topic and the broker makes none.
+        BrokerUnavailable: no answer to the first request.
+        AccessDenied: the cluster refuses.
+    """
+    connection = Connection(kafka)
+    producer = connection.client(Producer, {**_CONFIG, "message.timeout.ms": int(3000 * connection.timeout_s)})
+    tally = _Tally()
+    try:
+        _know(connection, producer, topic)
+        for record in records:
+            tally.sent += 1
+            _queue(producer, topic, record, tally)
+            producer.poll(0)
+    finally:
+        producer.flush()  # ends at the latest when the last record's time is over
+    if tally.failed:
+        raise NotDelivered(topic, tally.failed, tally.sent, tally.reason)
+    return tally.acknowledged
+
+
+def create_topic(
+    kafka: KafkaSettings, topic: str, *, partitions: int = PARTITIONS, config: Mapping[str, str] = _NOTHING
+) -> bool:
+    """Create a topic and wait until the cluster answers for all its partitions.
+
+    Args:
+        kafka: The cluster; its own default decides the replication.
+        topic: Its name.
+        partitions: How many; the embedded broker can only do the default.
+        config: Topic settings in Kafka's own names; the embedded broker knows none.
+
+    Returns:
+        False when the topic was there already; it is left as it is.
+
+    Raises:
+        BrokerUnavailable: no answer in time.
+        AccessDenied: the cluster refuses.
+        KafkaError: the cluster does not take the name or the settings.
+    """
+    connection = Connection(kafka)
+    admin = connection.client(AdminClient, {})
+    doing = f"creating {topic}"
+    try:
+        if admin.list_topics(timeout=connection.timeout_s).cluster_id.startswith(CLUSTER_PREFIX):
+            if partitions != PARTITIONS or config:
+                raise KafkaError(
+                    f"{topic}: the embedded broker makes topics of {PARTITIONS} partitions, without settings."
+                )
+            there = topic in admin.list_topics(timeout=connection.timeout_s).topics
+            admin.list_topics(topic, timeout=connection.timeout_s)  # asking for it makes it
+            return not there
+        new = NewTopic(topic, num_partitions=partitions, config=dict(config))
+        admin.create_topics([new], request_timeout=connection.timeout_s)[topic].result()
+        deadline = time.monotonic() + connection.timeout_s
+        while not _answers(admin, topic, partitions):
+            if time.monotonic() > deadline:
+                raise connection.trouble(TimeoutError(), doing)
+            time.sleep(0.02)
+    except KafkaException as error:
+        if error.args[0].code() == confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise connection.trouble(error, doing) from error
+    return True
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the records."""
+
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    reason: str = ""
+
+    def report(self, error: confluent_kafka.KafkaError | None, message: Message) -> None:  # noqa: ARG002  librdkafka's order
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self.fail(error)
+
+    def fail(self, error: confluent_kafka.KafkaError) -> None:
+        self.failed += 1
+        self.reason = self.reason or error.str()
+
+
+def _know(connection: Connection, producer: Any, topic: str) -> None:
+    """Ask for the topic first: an unknown one would only show after half a minute, as undelivered records."""
+    doing = f"sending to {topic}"
+    try:
+        found = producer.list_topics(topic, timeout=connection.timeout_s).topics[topic]
+    except KafkaException as error:
+        producer.poll(0)
+        raise connection.trouble(error, doing, topic) from error
+    # A broker that makes topics as they are asked for says at first that it has no leader yet.
+    if found.error is not None and isinstance(trouble := connection.trouble(found.error, doing, topic), UnknownTopic):
+        raise trouble
+
+
+def _queue(producer: Any, topic: str, record: Record, tally: _Tally) -> None:
+    while True:
+        try:
+            producer.produce(
+                topic,
+                value=record.value,
+                key=record.key,
+                partition=-1 if record.partition is None else record.partition,
+                on_delivery=tally.report,
+                timestamp=record.timestamp_ms or 0,
+                headers=list(record.headers) or None,
+            )
+        except BufferError:
+            producer.poll(0.1)
+        except KafkaException as error:
+            tally.fail(error.args[0])
+            return
+        else:
+            return
+
+
+def _answers(admin: Any, topic: str, partitions: int) -> bool:
+    """Whether every partition's leader knows that it is one: a moment after the topic is there."""
+    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)}  # type: ignore[no-untyped-call]
+    try:
+        admin.list_topics(topic, timeout=1)  # else it may go on believing that there is no such topic
+        for future in admin.list_offsets(asked, request_timeout=1).values():
+            future.result()
+    except KafkaException:
+        return False
+    return True
+
+
+_CONFIG: Mapping[str, object] = {
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "batch.size": 1024 * 1024,
+    "queue.buffering.max.messages": 100_000,
+    "queue.buffering.max.kbytes": 64 * 1024,
+    # The broker's limit decides, not the client's.
+    "message.max.bytes": 100_000_000,
+}
