@@ -10,6 +10,7 @@ somebody typed: no file and no address can be opened from it, for reading or wri
 
 import difflib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def refresh_database(settings: Settings, path: Path | None = None, *, lake: Lake
     """
     path = path or database_path(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     fresh.unlink(missing_ok=True)
     try:
         with duck.connect(threads=1) as connection:

@@ -34,6 +34,7 @@ def rebuild(
 
     Where nothing was wrong nothing changes; the report says what did.
     """
+    from analytics_platform.query import refresh_database  # noqa: PLC0415
     from analytics_platform.rebuild import rebuild as rebuild_hours  # noqa: PLC0415
 
     start, end = parse_hours(hours)
@@ -44,6 +45,7 @@ def rebuild(
     found = call.domain(domain)
     with working(f"making {hours} of {found.name} again"):
         report = rebuild_hours(found, call.settings(), start, end, layers=wanted, clock=now)
+        refresh_database(call.settings())
     if json_output:
         _print_json(report)
     else:

@@ -66,6 +66,7 @@ def _follow(
 
     An error shows at once and ends this domain only.
     """
+    from analytics_platform.query import refresh_database  # noqa: PLC0415
     from analytics_platform.stream import follow  # noqa: PLC0415
 
     length = settings.burst if budget_s is None else timedelta(seconds=budget_s)
@@ -84,6 +85,7 @@ def _follow(
         except AnalyticsError as error:
             screen.line(f"{domain.name}: {type(error).__name__}, ended")
             raise
+        refresh_database(settings)
         for line in _troubles(report):
             screen.line(line)
         if budget_s is not None or stop.is_set():

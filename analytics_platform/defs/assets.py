@@ -17,6 +17,7 @@ from analytics_platform.defs.result import burst_line, burst_results, rebuild_li
 from analytics_platform.defs.specs import reference_spec, stream_specs
 from analytics_platform.errors import AccountingBroken, AnalyticsError
 from analytics_platform.lake.table import Lake
+from analytics_platform.query import refresh_database
 from analytics_platform.rebuild import rebuild
 from analytics_platform.reference import load_reference
 from analytics_platform.report import BatchReport, BurstReport, MartReport
@@ -120,6 +121,7 @@ def _burst(
         )
         drained = told.is_set()
     took = timedelta(seconds=time.monotonic() - began)
+    refresh_database(settings)
     context.log.info(burst_line(report))
     for sentence in (*report.stopped.values(), *report.broken.values()):
         context.log.warning(sentence)
@@ -150,6 +152,7 @@ def _rebuild(
         clock=clock,
         on_slice=context.log.info,
     )
+    refresh_database(settings)
     context.log.info(rebuild_line(report))
     yield from rebuild_results(report, selected)
 
