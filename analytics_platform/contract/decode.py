@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 
 import polars as pl
+import pyarrow as pa
 
 from analytics_platform import duck
 from analytics_platform.contract.extract import BATCH, Extraction, duplicated, extraction, invalid
@@ -140,7 +142,7 @@ def _screened(records: pl.DataFrame) -> Iterator[tuple[int, Rejected]]:
         text = value[rest].cast(pl.String)
     opened = text.str.count_matches("[", literal=True) + text.str.count_matches("{", literal=True)
     for place in rest.filter(opened > MAX_DEPTH):
-        if _depth(value[place]) > MAX_DEPTH:
+        if _too_deep(value[place]):
             yield place, Rejected((Reason.TOO_DEEP,), (f"nested deeper than {MAX_DEPTH}",))
 
 
@@ -152,13 +154,10 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _depth(value: bytes) -> int:
-    """How deep objects and arrays stand inside each other; texts don't count."""
-    depth = deepest = 0
-    for bracket in _TEXT.sub(b"", value).translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _too_deep(value: bytes) -> bool:
+    """Whether objects and arrays stand deeper inside each other than we take; texts don't count."""
+    brackets = _TEXT.sub(b"", value).translate(None, _NOT_BRACKETS)
+    return any(depth > MAX_DEPTH for depth in accumulate(1 if bracket in b"[{" else -1 for bracket in brackets))
 
 
 def _headers(records: pl.DataFrame, names: Sequence[str]) -> Sequence[Headers] | None:
