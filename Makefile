@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # Bytecode is written: without it every Dagster process takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test test-slow check format bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ demo: $(READY) ## Replay real flights through the whole path, with the Dagster U
 
 test: $(READY) ## Run all tests, on Apache Kafka too where Java and Maven are there
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml
+
+test-slow: $(READY) ## The tests that take minutes: long storms of random kills
+	@$(BIN)/python -m pytest -m slow --timeout 3600
 
 check: $(READY) ## Lint, format and types
 	@$(BIN)/ruff check .
