@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # Bytecode is written: without it every Dagster process takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-slow check format bench lock clean
+.PHONY: help setup demo test storm check format bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,8 +35,8 @@ demo: $(READY) ## Replay real flights through the whole path, with the Dagster U
 test: $(READY) ## Run all tests, on Apache Kafka too where Java and Maven are there
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml
 
-test-slow: $(READY) ## The tests that take minutes: long storms of random kills
-	@$(BIN)/python -m pytest -m slow --timeout 3600
+storm: $(READY) ## The crash tests with 40 lakes, five random kills each; takes minutes
+	@CRASH_LAKES=40 $(BIN)/python -m pytest --timeout 3600 analytics_platform_tests/test_crash.py
 
 check: $(READY) ## Lint, format and types
 	@$(BIN)/ruff check .

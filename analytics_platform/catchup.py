@@ -34,7 +34,7 @@ def catch_up(
     ends = bronze.ends(lake, log, partitions)
     done = 0
     while True:
-        starts = dict(derive.targets(lake, domain, log, sorted(ends)))
+        starts = dict(derive.targets(lake, domain, log, partitions))  # also of those that bronze has not
         missing = sorted(ends.keys() - starts.keys())
         if missing:
             first = bronze.first_offsets(lake, log)
@@ -47,6 +47,11 @@ def catch_up(
         )
         # A partition without records is recorded too, so that it is known from now on.
         ranges += tuple(OffsetRange(item, ends[item], ends[item]) for item in missing if starts[item] == ends[item])
+        table = lake.newest(bronze.spec(log.topic))
+        if (
+            table is not None
+        ):  # whoever committed it may have died before it was durable; what is below must not be first
+            lake.sync(bronze.spec(log.topic), table.version())
         records = bronze.records(lake, log, ranges).sort("partition", "offset").collect()
         watch.lap("read")
         part = derive.Slice(log, tuple(sorted(ranges)), records)

@@ -17,7 +17,7 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze, quarantine, silver
+from analytics_platform import bronze, duck, quarantine, silver
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.model import Domain, EventContract
@@ -95,15 +95,17 @@ def judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
     Raises:
         AccountingBroken: a record ended in no place or in two.
     """
-    decoded = decode(records, contracts)
-    by_version = {f"{item.name}@{item.header.version}": item for item in contracts}
+    by_label = {item.label: item for item in contracts}
     good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
-    rejected = [decoded.rejected]
-    for name, rows in decoded.rows.items():
-        for version in rows["_contract"].unique().to_list():
-            checked = check(rows.filter(pl.col("_contract") == version), by_version[version])
-            good[name].append(checked.good)
-            rejected.append(checked.rejected)
+    with duck.connect() as connection:
+        duck.lock_down(connection)  # row rules are SQL from contracts
+        decoded = decode(records, contracts, connection=connection)
+        rejected = [decoded.rejected]
+        for name, rows in decoded.rows.items():
+            for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():
+                checked = check(part, by_label[str(label)], connection=connection)
+                good[name].append(checked.good)
+                rejected.append(checked.rejected)
     judged = Judged(
         {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames}, pl.concat(rejected)
     )
@@ -250,23 +252,26 @@ def _metadata(part: Slice, split: Split, judged: Judged, moves: Sequence[Move]) 
 def _take_rejected(lake: Lake, domain: Domain, part: Slice, judged: Judged, now: datetime) -> pl.DataFrame:
     """Commit to the quarantine; returns the rows of `judged.rejected` that it did not have yet."""
     digest = contracts_digest(domain.events_of(part.log.topic))
-    mark, number = f"contracts:{part.log.topic}", int(digest[:15], 16)
     wanted = quarantine.rows(part.records, judged.rejected, digest, now)
+    metadata = {"contracts": digest}
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
         new = wanted.filter(bronze.within([move.range for move in left]))
         starts = {move.app_id: move.range.start for move in left}
         seen = [replace(move.range, end=starts.get(move.app_id, move.range.end)) for move in part.moves]
         seen = [item for item in seen if item.start < item.end]
-        if not seen or table.progress(mark) == number:
-            return Change(new, progress={mark: number}) if left else None
-        # The contracts changed after the quarantine took these records in and before silver did: judge them again.
+        if not seen:
+            return Change(new, metadata=metadata) if left else None
+        # After a crash: the contracts may have changed since the quarantine took these records in. Judge them again.
         standing = quarantine.standing(table.snapshot(), part.log, seen)
         is_open = bronze.within(seen) & _undecided(lake, domain, part.log, seen)
         good = judged.good_coordinates().with_columns(topic=pl.lit(part.log.topic)).filter(is_open)
         mended = quarantine.settled(standing.filter(is_open), wanted.filter(is_open), good, now)
-        rows = pl.concat([standing.filter(~is_open), mended, new])
-        return Change(rows, replaces=quarantine.slice_sql(part.log, part.ranges), progress={mark: number})
+        rows = pl.concat([standing.filter(~is_open), mended])
+        if rows.sort(quarantine.KEY).equals(standing.sort(quarantine.KEY)):
+            return Change(new, metadata=metadata) if left else None
+        slice_sql = quarantine.slice_sql(part.log, part.ranges)
+        return Change(pl.concat([rows, new]), replaces=slice_sql, metadata=metadata)
 
     committed = commit(lake, quarantine.spec(domain.name), change, part.moves, always=True)
     return judged.rejected.filter(bronze.within([move.range for move in committed.moves]))

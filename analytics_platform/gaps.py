@@ -1,15 +1,16 @@
 """Offsets that expired before they were read: an operator accepts the loss, and the bronze table records it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze
+from analytics_platform import bronze, gold
 from analytics_platform.catchup import catch_up
 from analytics_platform.contract.model import Domain
-from analytics_platform.errors import TopicRecreated
+from analytics_platform.errors import MartBroken, SchemaChanged, TopicRecreated
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import Log, OffsetRange, TopicState
 from analytics_platform.lake.commit import Change, Move, commit
@@ -119,9 +120,13 @@ def _rows(log: Log, ranges: list[OffsetRange], at: datetime) -> pl.DataFrame:
 
 
 def _finish(lake: Lake, domain: Domain, log: Log, settings: Settings, clock: Callable[[], datetime]) -> None:
-    """Take in what bronze has of the log that is gone."""
+    """Take in what bronze has of the log that is gone, down to the marts: from now on they look at the new log only."""
     partitions = sorted(bronze.first_offsets(lake, log))
     catch_up(lake, domain, log, partitions, settings, clock=clock)
+    for mart in domain.marts:
+        # A broken one starts over from all of silver once it is mended.
+        with suppress(MartBroken, SchemaChanged):
+            gold.refresh(lake, domain, mart, {log.topic: (log, partitions)})
 
 
 def _start_over(lake: Lake, state: TopicState, at: datetime) -> None:

@@ -9,12 +9,14 @@ before it gets there.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from analytics_platform import bronze, derive, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
+from analytics_platform.duck import literal
+from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
@@ -55,8 +57,14 @@ def rebuild(
 
     Durable on return: the hours of every selected layer are what the layer above says.
     If it dies halfway: some slices are mended, each of them whole; running again does the rest.
+
+    Raises:
+        MartBroken: a mart cannot be made again; everything else was.
+        SchemaChanged: a table's column has another type than its contract.
+        BronzeIncomplete: records are missing and Kafka cannot give them back.
     """
-    work = _Rebuild(domain, settings, (start, end), clock, on_slice)
+    # Rows were ingested at whole milliseconds: the same rows lie between bounds moved up to the next one.
+    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, on_slice)
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -174,8 +182,17 @@ class _Rebuild:
                 near.filter(_within("_ingested_at", span)).collect().sort(*silver.ORDER, "_topic_id", *columns[:1])
             )
             taken = _taken(table, good, contract.topic, ("_topic_id", "_partition", "_offset"))
-            elsewhere = ~_within("_ingested_at", span)
-            split = silver.split(taken, contract, snapshot, beside=elsewhere)
+            # Later hours of this rebuild are mended after this one, by what stands here then: they don't count yet.
+            after = (span[1], self.hours[1])
+            split = silver.split(taken, contract, snapshot, beside=~_within("_ingested_at", (span[0], after[1])))
+            overtaken = silver.split(split.kept, contract, snapshot, beside=_within("_ingested_at", after)).duplicates
+            replaces = overlap_sql("_ingested_at", [span])
+            if overtaken.height:  # their later copies go in the same commit, so that no key stands there twice
+                later = snapshot.touching("_ingested_at", [after]).scan().filter(_within("_ingested_at", after))
+                copies = later.join(overtaken.select("idempotency_key").lazy(), on="idempotency_key", how="semi")
+                standing = pl.concat([standing, copies.collect()])
+                keys = ", ".join(literal(key) for key in overtaken["idempotency_key"].unique().sort())
+                replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND idempotency_key IN ({keys})))"
             wanted = split.kept.select(
                 pl.col(item).cast(snapshot.schema[item]) for item in columns if item in split.kept
             )
@@ -186,9 +203,7 @@ class _Rebuild:
                 return None
             changed = (*_difference(standing.select(wanted.columns), wanted), wanted.height)
             rewrites = (table.progress(silver.REWRITES) or 0) + 1
-            return Change(
-                split.kept, replaces=overlap_sql("_ingested_at", [span]), progress={silver.REWRITES: rewrites}
-            )
+            return Change(split.kept, replaces=replaces, progress={silver.REWRITES: rewrites})
 
         commit(self.lake, spec, change)
         removed, added, rows = changed
@@ -206,12 +221,19 @@ class _Rebuild:
             parts += [self._window_starts(name, mart) for name in mart.silver_inputs]
             touched[mart.name] = pl.concat(parts).unique().sort()
         rewritten = gold.Rewritten(touched, before)
+        broken: LakeError | None = None
         for mart in self.domain.marts:
             table = gold.spec(mart)
-            report = gold.refresh(self.lake, self.domain, mart, {}, rewritten=rewritten)
+            try:
+                report = gold.refresh(self.lake, self.domain, mart, {}, rewritten=rewritten)
+            except (MartBroken, SchemaChanged) as error:
+                broken = broken or error
+                continue
             if report is not None:
                 self.windows[table.title] += report.windows
                 self.rows[table.title] += report.rows
+        if broken is not None:
+            raise broken
 
     def _window_starts(self, name: str, mart: MartContract) -> pl.Series:
         table = self.lake.newest(silver.spec(self.domain.versions_of(name)))
@@ -245,6 +267,10 @@ def slices(lake: Lake, topic: str, hours: Span, max_rows: int) -> Iterator[Span]
             start, rows = at, 0
         rows += count
     yield start, hours[1]
+
+
+def _whole_ms(at: datetime) -> datetime:
+    return bronze.instant(at + timedelta(microseconds=999))
 
 
 def _within(column: str, span: Span) -> pl.Expr:

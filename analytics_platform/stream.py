@@ -19,8 +19,10 @@ from analytics_platform.errors import (
     LakeError,
     MartBroken,
     OffsetGap,
+    PartitionGone,
     ProgressLost,
     ReferenceRefused,
+    SchemaChanged,
     TopicStopped,
     UnknownTopic,
 )
@@ -39,8 +41,8 @@ from analytics_platform.tally import Tally
 Clock = Callable[[], datetime]
 Planned = Mapping[str, tuple[OffsetRange, ...]]
 
-_PAUSE_S = 0.05
-"""Between two looks at topics that have nothing new: three small requests each, so 20 looks a second cost little."""
+_PAUSE_S = 0.1
+"""Between two looks at topics that have nothing new: three small requests each, so ten looks a second cost little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def follow(
         planned: What was asked for, by topic; `None` asks for all that the topics hold at the start.
         budget: How long to follow; 0 ends with the planned ranges.
         idle: End early after nothing new came for so long.
-        until: End when the clock reaches it, whatever the budget: the turn of the ingest hour.
+        until: End when the clock reaches it, whatever is planned: the turn of the ingest hour.
         stop: Looked at between micro-batches; true ends the burst after the one at work.
         on_batch: Called after each micro-batch that is durable.
         on_mart: Called after each update of a mart.
@@ -124,7 +126,7 @@ def follow(
     """
     with KafkaLog(settings) as log:
         burst = _Burst(domain, settings, clock, log, on_batch, on_mart)
-        ended = burst.run(planned, budget, idle, until, stop)
+        ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
         return burst.tally.report(ended)
@@ -148,19 +150,11 @@ class _Burst:
         self.lake = Lake(self.settings.lake, self.settings.fsync)
         self.tally = Tally(self.domain.name)
 
-    def run(
-        self,
-        planned: Planned | None,
-        budget: timedelta,
-        idle: timedelta,
-        until: datetime | None,
-        stop: Callable[[], bool],
-    ) -> str:
+    def run(self, planned: Planned | None, limits: "_Limits") -> str:
         """Rounds over all topics until there is a reason to end; returns the reason."""
-        began = self.clock()
+        began = last_news = self.clock()
         self._load_references()
         goals = self._goals(planned)
-        last_news = began
         self._refresh_marts()
         while True:
             news = [topic for topic in self.domain.topics if self._micro_batch(topic, goals.get(topic))]
@@ -169,18 +163,10 @@ class _Burst:
                 last_news = now
                 self._refresh_marts()
             goals = {topic: goal for topic, goal in goals.items() if not self._reached(topic, goal)}
-            if stop():
-                return "drain"
-            if not set(goals) <= set(self.tally.stopped):
-                continue
-            if not budget:
-                return "planned"
-            if until is not None and now >= until:
-                return "hour"
-            if now - began >= budget:
-                return "budget"
-            if now - last_news >= idle:
-                return "idle"
+            pending = not set(goals) <= set(self.tally.stopped)
+            ended = limits.reached(now, now - began, now - last_news, pending=pending)
+            if ended is not None:
+                return ended
             if not news:
                 time.sleep(_PAUSE_S)
 
@@ -190,6 +176,7 @@ class _Burst:
         for topic in self.domain.topics:
             try:
                 state = self.log.state(topic)
+                self.logs[topic] = (state.log, sorted(state.partitions))  # for marts that a crash left behind silver
                 have = bronze.stored(self.lake, state)
             except (TopicStopped, UnknownTopic, ProgressLost) as error:
                 self.tally.stopped[topic] = str(error)
@@ -198,10 +185,14 @@ class _Burst:
                 goals[topic] = {item: marks.end for item, marks in state.partitions.items()}
                 continue
             for item in planned.get(topic, ()):
+                if item.partition not in state.partitions:
+                    raise PartitionGone(topic, item.partition, item.start)
                 start = have.start(state, item.partition)
                 if start < item.start:
                     raise OffsetGap(bronze.spec(topic).title, state.log.app_id(item.partition), start, item.start)
-                goals.setdefault(topic, {})[item.partition] = item.end
+                # Nobody can wait for offsets that the log does not have yet; what comes later is followed anyway.
+                end = min(item.end, max(start, state.partitions[item.partition].end))
+                goals.setdefault(topic, {})[item.partition] = end
         return goals
 
     def _reached(self, topic: str, goal: Mapping[int, int]) -> bool:
@@ -221,7 +212,7 @@ class _Burst:
             if not found.ranges or (goal is None and self._too_soon(topic, found.lag)):
                 return caught_up
             self._take(state, have, found)
-        except (TopicStopped, UnknownTopic, ProgressLost) as error:
+        except (TopicStopped, UnknownTopic, ProgressLost, SchemaChanged) as error:
             self.tally.stopped[topic] = str(error)
             return False
         self.tally.stopped.pop(topic, None)
@@ -306,13 +297,37 @@ class _Burst:
         for mart in self.domain.marts:
             try:
                 report = gold.refresh(self.lake, self.domain, mart, self.logs)
-            except MartBroken as error:
+            except (MartBroken, SchemaChanged) as error:
                 self.tally.broken[f"gold.{mart.name}"] = str(error)
                 continue
             self.tally.broken.pop(f"gold.{mart.name}", None)
             if report is not None:
                 self.tally.mart(report)
                 self.on_mart(report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """When a burst ends."""
+
+    budget: timedelta
+    idle: timedelta
+    until: datetime | None
+    stop: Callable[[], bool]
+
+    def reached(self, now: datetime, at_work: timedelta, quiet: timedelta, *, pending: bool) -> str | None:
+        """The reason to end now, if there is one; while planned ranges are pending only `stop` and `until` are."""
+        if self.stop():
+            return "drain"
+        if self.until is not None and now >= self.until:
+            return "hour"
+        if pending:
+            return None
+        if not self.budget:
+            return "planned"
+        if at_work >= self.budget:
+            return "budget"
+        return "idle" if quiet >= self.idle else None
 
 
 def _limited(state: TopicState, have: bronze.Stored, goal: Mapping[int, int] | None) -> TopicState:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import polars as pl
-import pyarrow as pa
 
 from analytics_platform import duck
 from analytics_platform.contract.extract import BATCH, Extraction, duplicated, extraction, invalid

@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -29,6 +30,8 @@ TOKEN = "token"  # noqa: S105 - a counter of commits
 """The application id of a table's own counter of commits."""
 
 _TRIES = 20
+_MARK = "mark"
+"""The name under which a commit's metadata tells it from all others, for the moment after an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,17 @@ def commit(
         table = lake.ensure(spec)
         left = _left(spec, table, moves)
         if moves and not left and not always:
+            lake.sync(spec, table.version())
             return Committed((), table.version(), None)
         change = make(Pinned(table), left)
         if change is None:
+            lake.sync(spec, table.version())
             return Committed((), table.version(), None)
-        before = table.version()
+        before, mark = table.version(), uuid4().hex
         progress = {move.app_id: move.range.end for move in left} | dict(change.progress)
         progress[TOKEN] = (table.transaction_version(TOKEN) or 0) + 1
         try:
-            _write(table, change, progress)
+            _write(table, change, progress, mark)
         except CommitFailedError as error:
             lost = str(error).splitlines()[0]
             lake.forget(spec)
@@ -118,12 +123,17 @@ def commit(
         except Exception:  # deltalake also raises bare ones; and an error does not mean "not written": look
             lake.forget(spec)
             found = lake.newest(spec)
-            if found is None or any(found.transaction_version(name) != version for name, version in progress.items()):
+            if found is None or not _holds(found, mark, found.version() - before):
                 raise
             table = found
-        lake.sync(spec, before, table.version())
+        lake.sync(spec, table.version())
         return Committed(left, table.version(), change)
     raise CommitConflict(spec.title, _TRIES, lost)
+
+
+def _holds(table: DeltaTable, mark: str, newest: int) -> bool:
+    """Whether one of the newest commits of a table is ours; progress cannot tell, another writer may have moved it."""
+    return newest > 0 and any(info.get(_MARK) == mark for info in table.history(newest))
 
 
 def _left(spec: TableSpec, table: DeltaTable, moves: Sequence[Move]) -> tuple[Move, ...]:
@@ -142,14 +152,14 @@ def _left(spec: TableSpec, table: DeltaTable, moves: Sequence[Move]) -> tuple[Mo
     return tuple(left)
 
 
-def _write(table: DeltaTable, change: Change, progress: Mapping[str, int]) -> None:
+def _write(table: DeltaTable, change: Change, progress: Mapping[str, int], mark: str) -> None:
     # Columns that only the table has (from a newer contract, say) are written as null.
     rows = change.rows.select(
         pl.col(name).cast(kind) if name in change.rows.columns else pl.lit(None, kind).alias(name)
         for name, kind in pl.Schema(table.schema().to_arrow()).items()
     )
     properties = CommitProperties(
-        custom_metadata=dict(change.metadata),
+        custom_metadata={**change.metadata, _MARK: mark},
         app_transactions=[Transaction(name, version) for name, version in sorted(progress.items())],
         # 0 would fail on any other commit, also a compaction's; version races alone are retried, conflicts are not.
         max_commit_retries=50,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -27,7 +28,8 @@ class Snapshot:
     @classmethod
     def of(cls, table: DeltaTable) -> "Snapshot":
         """List the files of the version a handle holds."""
-        root = table.table_uri.removeprefix("file://").rstrip("/")
+        # An address has %20 where a folder has a space.
+        root = unquote(table.table_uri.removeprefix("file://")).rstrip("/")
         files = pl.DataFrame(table.get_add_actions(flatten=True))
         return cls(
             schema=pl.Schema(table.schema().to_arrow()),
@@ -44,18 +46,18 @@ class Snapshot:
 
         A file without statistics for the column is kept.
         """
-        low, high = f"min.{column}", f"max.{column}"
-        if low not in self.files.columns or self.files.is_empty():
+        if f"min.{column}" not in self.files.columns or self.files.is_empty():
             return self
-        spare = _CUT if self.schema[column] == pl.Datetime("us", "UTC") else None
-        hit = pl.any_horizontal(
-            pl.col(low).is_null() | pl.col(high).is_null(),
-            *(
-                (pl.col(low) < end) & ((pl.col(high) + spare if spare else pl.col(high)) >= start)
-                for start, end in merged(ranges)
-            ),
-        )
-        return Snapshot(self.schema, self.files.filter(hit))
+        wanted, kind = merged(ranges), self.schema[column]
+        starts = pl.Series([start for start, _ in wanted], dtype=kind)
+        ends = pl.Series([end for _, end in wanted], dtype=kind)
+        lows, highs = self.files[f"min.{column}"].cast(kind), self.files[f"max.{column}"].cast(kind)
+        # Of ranges that do not touch, a file meets one exactly when it meets the first that ends after its minimum.
+        first = ends.search_sorted(lows.fill_null(strategy="zero") if lows.null_count() else lows, side="right")
+        reach = highs + _CUT if kind == pl.Datetime("us", "UTC") else highs
+        hit = starts.gather(first.set(first == len(wanted), None)) <= reach
+        unknown = lows.is_null() | highs.is_null()
+        return Snapshot(self.schema, self.files.filter(hit.fill_null(value=False) | unknown))
 
     @property
     def paths(self) -> list[str]:

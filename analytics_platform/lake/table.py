@@ -7,12 +7,15 @@ from pathlib import Path
 import polars as pl
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from analytics_platform.errors import SchemaChanged
 from analytics_platform.lake.durability import sync_folders, sync_version
 
 LAYERS = ("bronze", "quarantine", "silver", "gold", "reference")
+
+_UNSURE = 3
+"""So many of the newest versions may have been left unforced by processes that died: one each."""
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
@@ -63,6 +66,7 @@ class Lake:
     root: Path
     fsync: bool = True
     _handles: dict[str, DeltaTable] = field(default_factory=dict, repr=False)
+    _forced: dict[str, int] = field(default_factory=dict, repr=False)
 
     def path(self, spec: TableSpec) -> Path:
         """The table's folder."""
@@ -109,16 +113,25 @@ class Lake:
             raise SchemaChanged(spec.title, changed)
         missing = {name: kind for name, kind in spec.schema.items() if name not in have}
         if missing:
-            before = table.version()
-            table.alter.add_columns(delta_schema(missing).fields)
-            self.sync(spec, before, table.version())
+            try:
+                table.alter.add_columns(delta_schema(missing).fields)
+            except CommitFailedError:  # somebody else changed the table in this very moment: look again
+                self.forget(spec)
+                return self.ensure(spec)
+            self.sync(spec, table.version())
         return table
 
-    def sync(self, spec: TableSpec, before: int, after: int) -> None:
-        """Force the versions after `before` up to `after` to the disk, where this lake does that."""
+    def sync(self, spec: TableSpec, version: int) -> None:
+        """Force a table up to a version to the disk, where this lake does that.
+
+        Also what others committed: a process may have died before it forced its last commit, and a later one must not
+        stand on it while a power cut could still take it. So all versions since the last call are forced, and at the
+        first call the newest few.
+        """
         if self.fsync:
-            for version in range(before + 1, after + 1):
-                sync_version(self.path(spec), version)
+            for item in range(max(0, self._forced.get(spec.title, version - _UNSURE) + 1), version + 1):
+                sync_version(self.path(spec), item)
+            self._forced[spec.title] = version
 
     def _create(self, spec: TableSpec) -> DeltaTable:
         try:
@@ -136,7 +149,7 @@ class Lake:
         except DeltaError:
             if open_table(self.path(spec)) is None:  # else somebody made it in this very moment
                 raise
-        self.sync(spec, -1, 0)
+        self.sync(spec, 0)
         if self.fsync:
             sync_folders(self.path(spec), up_to=self.root)
         table = self.newest(spec)

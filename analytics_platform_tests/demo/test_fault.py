@@ -64,7 +64,7 @@ def codes(values, topic, domain):
 @pytest.mark.parametrize("event_type", TOPICS)
 def test_every_fault_is_rejected_for_its_own_reason_alone(flights, week, event_type):
     event = next(event for event in week if event.event_type == event_type)
-    made = [(fault, fault.make(event, Random(seed))) for fault in EVERY for seed in range(8)]  # noqa: S311 — repeatable
+    made = [(fault, fault.make(event, Random(seed))) for fault in EVERY for seed in range(8)]
     found = codes([value for _, value in made], event.topic, flights)
     assert found == {place: [fault.reason] for place, (fault, _) in enumerate(made)}
 

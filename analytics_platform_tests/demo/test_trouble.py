@@ -110,7 +110,7 @@ def test_every_fault_occurs(replay):
 def test_malformed_is_what_it_says(week, event_type, fault):
     event = next(event for event in week if event.event_type == event_type)
     for seed in range(20):
-        value = fault.make(event, Random(seed))  # noqa: S311 — reproducible is what it must be
+        value = fault.make(event, Random(seed))
         if fault.reason is Reason.MISSING_VALUE:
             assert value is None
         elif fault.reason is Reason.INVALID_UTF8:
@@ -133,7 +133,7 @@ def test_breakers_are_strangers(week, event_type):
     sound = json.loads(event.value)
     for kind in (Kind.CONTRACT_BREAKER, Kind.UNKNOWN_VERSION, Kind.UNKNOWN_TYPE):
         for fault in FAULTS[kind]:
-            value = fault.make(event, Random(1))  # noqa: S311 — reproducible is what it must be
+            value = fault.make(event, Random(1))
             fields = json.loads(value)
             assert fields["idempotency_key"] not in known
             changed = {name for name in sound if fields.get(name) != sound[name]}

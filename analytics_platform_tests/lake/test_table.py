@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from analytics_platform.lake.commit import Change, commit
+from analytics_platform.lake.files import Snapshot
+from analytics_platform.lake.history import commit_infos
+from analytics_platform.lake.table import Lake, TableSpec, delta_schema, open_table, table_path
+from analytics_platform_tests.lake.test_commit import SCHEMA, SPEC, WIDER, rows, take
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake", fsync=False)
+
+
+def test_a_table_has_its_layer_and_name_as_its_folder(tmp_path: Path) -> None:
+    assert table_path(tmp_path, "silver", "order_placed") == tmp_path / "silver" / "order_placed"
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [("iron", "t"), ("silver", ""), ("silver", ".."), ("silver", "a/b"), ("silver", "a b"), ("..", "t")],
+)
+def test_no_other_folder_can_be_named(tmp_path: Path, layer: str, name: str) -> None:
+    with pytest.raises(ValueError, match="not a table"):
+        table_path(tmp_path, layer, name)
+
+
+def test_no_table_yet(lake: Lake) -> None:
+    assert open_table(lake.path(SPEC)) is None
+    assert lake.newest(SPEC) is None
+    assert not lake.root.exists()
+
+
+def test_a_new_table_has_the_columns_it_was_asked_for(lake: Lake) -> None:
+    table = lake.ensure(SPEC)
+    assert (dict(Snapshot.of(table).schema), table.version()) == (SCHEMA, 0)
+    assert table.metadata().configuration == {
+        "delta.checkpointInterval": "50",
+        "delta.dataSkippingStatsColumns": "partition,offset,at",
+    }
+    # Old readers can read it: no table feature was switched on.
+    assert (table.protocol().min_reader_version, table.protocol().min_writer_version) == (1, 2)
+
+
+def test_the_newest_version_is_seen_whoever_wrote_it(lake: Lake) -> None:
+    mine = lake.ensure(SPEC)
+    take(Lake(lake.root, fsync=False), 0, 0, 1, fresh=True)
+    newest = lake.newest(SPEC)
+    assert newest is not None
+    assert newest.version() == 1
+    assert mine is newest
+
+
+def test_a_table_made_by_somebody_else_in_this_very_moment(lake: Lake) -> None:
+    Lake(lake.root, fsync=False).ensure(SPEC)
+    assert lake._create(SPEC).version() == 0
+
+
+def test_a_handle_older_than_the_log_is_replaced(lake: Lake) -> None:
+    lake.ensure(SPEC)
+    other = Lake(lake.root, fsync=False)
+    for offset in range(4):
+        take(other, 0, offset, offset + 1, fresh=True)
+    table = DeltaTable(lake.path(SPEC))
+    table.create_checkpoint()
+    for version in range(3):
+        (lake.path(SPEC) / "_delta_log" / f"{version:020}.json").unlink()
+    take(lake, 0, 4, 5)
+    assert Snapshot.of(lake.ensure(SPEC)).rows == 5
+
+
+def test_columns_are_added_once(lake: Lake) -> None:
+    lake.ensure(SPEC)
+    assert [lake.ensure(WIDER).version() for _ in range(2)] == [1, 1]
+    assert lake.ensure(SPEC).version() == 1
+
+
+def test_every_type_of_a_contract_survives(lake: Lake) -> None:
+    kinds = {
+        "i": pl.Int64(),
+        "f": pl.Float64(),
+        "s": pl.String(),
+        "b": pl.Boolean(),
+        "d": pl.Date(),
+        "x": pl.Binary(),
+        "o": pl.Struct({"a": pl.Int64(), "b": pl.List(pl.Struct({"c": pl.String()}))}),
+        "l": pl.List(pl.Datetime("us", "UTC")),
+    }
+    spec = TableSpec("silver", "t", kinds, ("i",))
+    assert dict(Snapshot.of(lake.ensure(spec)).schema) == kinds
+    assert [field.nullable for field in delta_schema(kinds).fields] == [True] * len(kinds)
+
+
+def test_what_commits_say_of_themselves_newest_first(lake: Lake) -> None:
+    assert list(commit_infos(lake, SPEC)) == []
+    for number in range(2):
+        commit(lake, SPEC, lambda _t, _l, number=number: Change(rows(), metadata={"note": str(number)}))
+    assert [info.get("note") for info in commit_infos(lake, SPEC)] == ["1", "0", None]

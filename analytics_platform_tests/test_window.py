@@ -1,0 +1,82 @@
+import itertools
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics_platform import window
+from analytics_platform.contract.model import Window
+
+HOUR = timedelta(hours=1)
+
+
+def of(size: timedelta, timezone: str = "UTC") -> Window:
+    return Window("w", size, timezone, {})
+
+
+def times(*instants: datetime | None) -> pl.Series:
+    return pl.Series(instants, dtype=pl.Datetime("us", "UTC"))
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc]
+
+
+def test_distinct_starts_in_order_and_nulls_in_none() -> None:
+    found = window.starts(times(utc(2024, 1, 1, 5, 59), None, utc(2024, 1, 1, 1), utc(2024, 1, 1, 5)), of(HOUR))
+    assert found.to_list() == [utc(2024, 1, 1, 1), utc(2024, 1, 1, 5)]
+    assert window.starts(times(), of(HOUR)).to_list() == []
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "end"),
+    [
+        (utc(2024, 3, 10, 12), utc(2024, 3, 10, 5), utc(2024, 3, 11, 4)),
+        (utc(2024, 11, 3, 12), utc(2024, 11, 3, 4), utc(2024, 11, 4, 5)),
+        (utc(2024, 7, 1, 12), utc(2024, 7, 1, 4), utc(2024, 7, 2, 4)),
+    ],
+    ids=["23 hours", "25 hours", "24 hours"],
+)
+def test_days_of_new_york(day: datetime, start: datetime, end: datetime) -> None:
+    days = of(timedelta(days=1), "America/New_York")
+    starts = window.starts(times(start, day, end - timedelta(microseconds=1)), days)
+    assert window.ranges(starts, days) == [(start, end)]
+    local = date(day.year, day.month, day.day)
+    assert window.bounds([(start, end)], days, pl.Date()) == [(local, local + timedelta(days=1))]
+
+
+def test_bounds_of_a_timestamp_are_the_instants() -> None:
+    spans = [(utc(2024, 1, 1), utc(2024, 1, 2))]
+    assert window.bounds(spans, of(HOUR), pl.Datetime("us", "UTC")) == spans
+
+
+instants = st.integers(-10_000, 50_000).flatmap(
+    lambda days: st.integers(0, 86_400_000_000 - 1).map(
+        lambda part: utc(1970, 1, 1) + timedelta(days=days, microseconds=part)
+    )
+)
+windows = st.one_of(
+    st.sampled_from([60, 900, 3600, 6 * 3600]).map(lambda size: of(timedelta(seconds=size))),
+    st.sampled_from(
+        [
+            "UTC",
+            "America/New_York",
+            "Europe/Berlin",
+            "Asia/Kolkata",
+            "Australia/Lord_Howe",
+            "Pacific/Apia",
+            "America/Havana",
+        ]
+    ).map(lambda zone: of(timedelta(days=1), zone)),
+)
+
+
+@given(st.lists(instants, min_size=1, max_size=5), windows)
+def test_every_instant_lies_in_exactly_one_window(items: list[datetime], tumbling: Window) -> None:
+    starts = window.starts(times(*items), tumbling)
+    spans = window.ranges(starts, tumbling)
+    assert all(sum(start <= item < end for start, end in spans) == 1 for item in items)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+    assert all(any(start <= item < end for item in items) for start, end in spans)
