@@ -81,10 +81,10 @@ def refresh(
         MartBroken: its SQL fails or its result does not fit its contract; the table stays as it was.
     """
     began = time.perf_counter()
-    windows = 0
+    windows = removed = added = 0
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
-        nonlocal windows
+        nonlocal windows, removed, added
         del left  # a mart has no moves of its own: it records what it was computed from
         inputs = [_input(lake, domain, mart, name, logs) for name in mart.silver_inputs]
         tables = {name: lake.newest(reference.spec_of(domain, name)) for name in mart.reference_inputs}
@@ -108,19 +108,25 @@ def refresh(
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
         progress = ends | fixed
         if covered is None:
+            if rewritten is not None:
+                removed, added = _differing(_standing(table, mart, None), rows)
             return Change(rows, replaces_all=True, progress=progress)
         behind = moved or any(have[name] != fixed[name] for name in fixed)
         if not covered:
             return Change(rows, progress=progress) if behind else None
         bounds = window.bounds(covered, mart.window, _kind(mart))
-        if not behind and _standing(table, mart, bounds).equals(rows):
-            return None
+        if rewritten is not None:
+            removed, added = _differing(_standing(table, mart, bounds), rows)
+            if not behind and not removed and not added:
+                return None
         return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=progress)
 
     committed = commit(lake, spec(mart), change)
     if committed.change is None:
         return None
-    return MartReport(mart.name, windows, committed.change.rows.height, time.perf_counter() - began)
+    return MartReport(
+        mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
+    )
 
 
 def touched_by(rows: pl.DataFrame, name: str, mart: MartContract) -> pl.Series:
@@ -128,12 +134,23 @@ def touched_by(rows: pl.DataFrame, name: str, mart: MartContract) -> pl.Series:
     return window.starts(rows[mart.window.time_fields[name]], mart.window)
 
 
-def _standing(table: Pinned, mart: MartContract, bounds: Sequence[tuple[object, object]]) -> pl.DataFrame:
-    """What the mart holds of some windows, as `_rows` would return it."""
-    column = pl.col(mart.window.column)
-    inside = pl.any_horizontal((column >= start) & (column < end) for start, end in bounds)
-    near = table.snapshot().touching(mart.window.column, bounds).scan()
-    return near.filter(inside).select(list(spec(mart).schema)).collect().sort(mart.grain)
+def _standing(table: Pinned, mart: MartContract, bounds: Sequence[tuple[object, object]] | None) -> pl.DataFrame:
+    """What the mart holds of some windows, or all of it, as `_rows` would return it."""
+    snapshot = table.snapshot()
+    if bounds is None:
+        near = snapshot.scan()
+    else:
+        column = pl.col(mart.window.column)
+        inside = pl.any_horizontal((column >= start) & (column < end) for start, end in bounds)
+        near = snapshot.touching(mart.window.column, bounds).scan().filter(inside)
+    return near.select(list(spec(mart).schema)).collect().sort(mart.grain)
+
+
+def _differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
+    """How many rows of each the other does not have; a row whose numbers changed counts in both."""
+    columns = rows.columns
+    gone = standing.join(rows, on=columns, how="anti", nulls_equal=True).height
+    return gone, rows.join(standing, on=columns, how="anti", nulls_equal=True).height
 
 
 def _kind(mart: MartContract) -> pl.DataType:

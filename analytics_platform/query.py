@@ -12,7 +12,7 @@ import difflib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,12 +130,15 @@ def refresh_database(settings: Settings, path: Path | None = None, *, lake: Lake
 
     Returns:
         Where it stands.
+
+    Raises:
+        QueryFailed: it cannot be written; the old one stays.
     """
     path = path or database_path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fresh.unlink(missing_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
         with duck.connect(threads=1) as connection:
             connection.execute(f"ATTACH {literal(str(fresh))} AS lake (STORAGE_VERSION 'v1.2.0')")
             connection.execute("USE lake")
@@ -146,8 +149,14 @@ def refresh_database(settings: Settings, path: Path | None = None, *, lake: Lake
             connection.execute("USE memory")
             connection.execute("DETACH lake")
         fresh.replace(path)
+    except duck.Error as error:
+        raise QueryFailed(f"{path} cannot be written anew: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise QueryFailed(f"{path} cannot be written anew: {error.strerror}") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            with suppress(OSError):  # a folder that became read-only keeps it
+                leftover.unlink(missing_ok=True)
     return path
 
 

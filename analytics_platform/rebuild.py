@@ -155,8 +155,10 @@ class _Rebuild:
             standing = standing.sort(quarantine.KEY)
             wanted = _taken(table, wanted_all, topic, ("topic_id", "partition", "offset"))
             settled = quarantine.settled(standing, wanted, good, now)
-            gone = standing.height - standing.join(settled, on=quarantine.KEY, how="semi").unique(quarantine.KEY).height
-            new = settled.join(standing, on=quarantine.KEY, how="anti").height
+            # A row that got other reasons or another status counts in both.
+            before, after = (rows.select(*quarantine.KEY, "codes", "reasons", "status") for rows in (standing, settled))
+            gone = before.height - before.join(after, on=before.columns, how="semi", nulls_equal=True).unique().height
+            new = after.join(before, on=before.columns, how="anti", nulls_equal=True).height
             counts = (gone, new, settled.height)
             if settled.equals(standing):
                 return None
@@ -231,7 +233,7 @@ class _Rebuild:
                 continue
             if report is not None:
                 self.windows[table.title] += report.windows
-                self.rows[table.title] += report.rows
+                self._count(table.title, report.removed, report.added, report.rows)
         if broken is not None:
             raise broken
 

@@ -84,6 +84,10 @@ class MartReport:
     rows: int
     """How many rows those windows hold now."""
     seconds: float
+    removed: int = 0
+    """Rows that stood there and should not have; counted after a rewrite of silver only."""
+    added: int = 0
+    """Rows that should have stood there and did not; counted after a rewrite of silver only."""
 
 
 @dataclass(frozen=True, slots=True)

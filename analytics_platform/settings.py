@@ -16,6 +16,9 @@ from analytics_platform.errors import SettingsError
 PREFIX = "ANALYTICS_"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+_LONGEST_S = 315_360_000
+_UNFIT = set("%?*[]{}#\\")
+"""Not in the lake's path: Delta reads it as an address and DuckDB as a pattern, where these mean something else."""
 
 
 class Secret(str):
@@ -77,6 +80,16 @@ class Settings:
     fsync: bool = True
     """Whether commits to a local lake are forced to the disk."""
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse what no table can be kept under.
+
+        Raises:
+            SettingsError: the lake's path holds a character of an address or a pattern.
+        """
+        unfit = sorted(_UNFIT & set(str(self.lake.absolute())))
+        if unfit:
+            raise SettingsError([f"ANALYTICS_LAKE: {self.lake} holds {' '.join(unfit)}, which no table's path may"])
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -140,8 +153,8 @@ def _parse(kind: Any, text: str) -> Any:
             seconds = float(text)
         except ValueError:
             seconds = -1.0
-        if not 0 <= seconds < float("inf"):
-            raise ValueError(f"found {text!r}, allowed is a number of seconds, 0 or more")
+        if not 0 <= seconds <= _LONGEST_S:
+            raise ValueError(f"found {text!r}, allowed is a number of seconds from 0 to {_LONGEST_S:,}, ten years")
         return timedelta(seconds=seconds)
     if not text:
         raise ValueError("is empty; unset it to get the default")

@@ -108,8 +108,9 @@ def follow(
         domain: Whose topics.
         settings: Where everything is, and how large a micro-batch may be.
         clock: The time in UTC.
-        planned: What was asked for, by topic; `None` asks for all that the topics hold at the start.
-        budget: How long to follow; 0 ends with the planned ranges.
+        planned: What was asked for, by topic.
+        budget: How long to be at work; 0 ends with the planned ranges, or, when nothing is planned, with what the
+            topics hold at the start.
         idle: End early after nothing new came for so long.
         until: End when the clock reaches it, whatever is planned: the turn of the ingest hour.
         stop: Looked at between micro-batches; true ends the burst after the one at work.
@@ -154,7 +155,7 @@ class _Burst:
         """Rounds over all topics until there is a reason to end; returns the reason."""
         began = last_news = self.clock()
         self._load_references()
-        goals = self._goals(planned)
+        goals = self._goals(planned, everything=not limits.budget)
         self._refresh_marts()
         while True:
             news = [topic for topic in self.domain.topics if self._micro_batch(topic, goals.get(topic))]
@@ -170,9 +171,9 @@ class _Burst:
             if not news:
                 time.sleep(_PAUSE_S)
 
-    def _goals(self, planned: Planned | None) -> dict[str, dict[int, int]]:
-        """Up to where each topic must be read, by partition; refuses a plan that would skip offsets."""
-        goals: dict[str, dict[int, int]] = {}
+    def _goals(self, planned: Planned | None, *, everything: bool) -> dict[str, "_Goal"]:
+        """Up to where each topic must be read; refuses a plan that would skip offsets."""
+        goals: dict[str, _Goal] = {}
         for topic in self.domain.topics:
             try:
                 state = self.log.state(topic)
@@ -182,7 +183,8 @@ class _Burst:
                 self.tally.stopped[topic] = str(error)
                 continue
             if planned is None:
-                goals[topic] = {item: marks.end for item, marks in state.partitions.items()}
+                if everything:
+                    goals[topic] = _Goal(state.log, {item: marks.end for item, marks in state.partitions.items()})
                 continue
             for item in planned.get(topic, ()):
                 if item.partition not in state.partitions:
@@ -192,20 +194,23 @@ class _Burst:
                     raise OffsetGap(bronze.spec(topic).title, state.log.app_id(item.partition), start, item.start)
                 # Nobody can wait for offsets that the log does not have yet; what comes later is followed anyway.
                 end = min(item.end, max(start, state.partitions[item.partition].end))
-                goals.setdefault(topic, {})[item.partition] = end
+                goals.setdefault(topic, _Goal(state.log, {})).ends[item.partition] = end
         return goals
 
-    def _reached(self, topic: str, goal: Mapping[int, int]) -> bool:
+    def _reached(self, topic: str, goal: "_Goal") -> bool:
+        if self.logs[topic][0] != goal.log:  # the topic was made again meanwhile: nobody can reach that goal any more
+            return True
         have = self.done.get(topic, {})
-        return all(have.get(partition, -1) >= end for partition, end in goal.items())
+        return all(have.get(partition, -1) >= end for partition, end in goal.ends.items())
 
-    def _micro_batch(self, topic: str, goal: Mapping[int, int] | None) -> bool:
+    def _micro_batch(self, topic: str, goal: "_Goal | None") -> bool:
         """Take in what a topic has now, no further than its goal; whether there was anything."""
         try:
             state = self.log.state(topic)
             have = bronze.stored(self.lake, state)
             self.logs[topic] = (state.log, sorted(state.partitions))
             caught_up = self._catch_up(state)
+            goal = None if goal is None or goal.log != state.log else goal
             wanted = _limited(state, have, goal)
             found = plan(wanted, have.offsets, first=have.first, max_rows=self.settings.batch_rows)
             self.done[topic] = {item: have.start(state, item) for item in state.partitions}
@@ -316,26 +321,32 @@ class _Limits:
     stop: Callable[[], bool]
 
     def reached(self, now: datetime, at_work: timedelta, quiet: timedelta, *, pending: bool) -> str | None:
-        """The reason to end now, if there is one; while planned ranges are pending only `stop` and `until` are."""
+        """The reason to end now, if there is one; without a budget planned ranges are pending until they are read."""
         if self.stop():
             return "drain"
         if self.until is not None and now >= self.until:
             return "hour"
-        if pending:
-            return None
         if not self.budget:
-            return "planned"
+            return None if pending else "planned"
         if at_work >= self.budget:
             return "budget"
-        return "idle" if quiet >= self.idle else None
+        return "idle" if quiet >= self.idle and not pending else None
 
 
-def _limited(state: TopicState, have: bronze.Stored, goal: Mapping[int, int] | None) -> TopicState:
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """Up to where a log must be read before a burst follows freely: the next offsets, by partition."""
+
+    log: Log
+    ends: dict[int, int]
+
+
+def _limited(state: TopicState, have: bronze.Stored, goal: _Goal | None) -> TopicState:
     """The topic as far as its goal; never less than what is stored, which is a matter of the true ends alone."""
     if goal is None:
         return state
     marks = {
-        item: Watermarks(found.low, min(found.end, max(goal.get(item, 0), have.start(state, item))))
+        item: Watermarks(found.low, min(found.end, max(goal.ends.get(item, 0), have.start(state, item))))
         for item, found in state.partitions.items()
     }
     return TopicState(state.topic, state.cluster_id, state.topic_id, marks)

@@ -394,3 +394,10 @@ def test_database_refreshed_with_open_handles(lake: Settings, events: Path):
         path = query.refresh_database(lake, lake=handles)
         with duckdb.connect(str(path), read_only=True) as client:
             assert client.execute("SELECT count(*) FROM silver.events").fetchall() == [(count,)]
+
+
+def test_a_database_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(QueryFailed, match=r"cannot be written anew"):
+        query.refresh_database(Settings(lake=tmp_path), tmp_path / "file" / "lake.duckdb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -256,6 +256,7 @@ def test_a_first_copy_that_becomes_good_takes_the_place_of_a_later_one(tmp_path:
 def test_silver_that_lags_bronze_is_left_to_the_stream(tmp_path: Path) -> None:
     of = Shop(tmp_path / "lake", FEED)
     of.take(ORDERS, [OffsetRange(0, 0, 10)])
+    of.refresh()
     of.pour(ORDERS, [OffsetRange(0, 10, 20), OffsetRange(1, 0, 10)])
     assert not again(of).changed
     of.catch_up(ORDERS)
@@ -317,3 +318,17 @@ def test_slices_follow_each_other_and_split_no_batch(tmp_path: Path) -> None:
     assert len(counts) > 1
     assert sum(counts) == at.len()
     assert list(slices(of.lake, ORDERS, hours, 100_000)) == [hours]
+
+
+def test_what_changed_in_gold_and_in_the_quarantine_is_told(tmp_path: Path) -> None:
+    of = built(tmp_path)
+    strict = of.under(shop.domain(most_cents=1_000))
+    report = again(strict, layers=frozenset({"silver"}))
+    worse = report.added["quarantine.shop"]  # duplicates of rows that are bad now are bad too
+    assert worse >= report.removed["silver.order_placed"] > 0
+    later = again(strict, layers=frozenset({"gold"}))
+    assert later.changed
+    assert later.removed["gold.sales_hourly"] > 0
+    healed = again(of)
+    assert healed.removed["quarantine.shop"] == healed.added["quarantine.shop"] == worse
+    assert healed.added["gold.sales_hourly"] == later.removed["gold.sales_hourly"]

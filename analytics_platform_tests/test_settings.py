@@ -80,9 +80,9 @@ def test_all_variables_are_named_by_environ() -> None:
         ("ANALYTICS_BATCH_ROWS", "0", "ANALYTICS_BATCH_ROWS: found '0', allowed is a whole number above 0"),
         ("ANALYTICS_BATCH_ROWS", "1e3", "allowed is a whole number above 0"),
         ("ANALYTICS_BATCH_ROWS", "-1", "allowed is a whole number above 0"),
-        ("ANALYTICS_BURST_SECONDS", "-1", "allowed is a number of seconds, 0 or more"),
-        ("ANALYTICS_BURST_SECONDS", "nan", "allowed is a number of seconds, 0 or more"),
-        ("ANALYTICS_BURST_SECONDS", "inf", "allowed is a number of seconds, 0 or more"),
+        ("ANALYTICS_BURST_SECONDS", "-1", "allowed is a number of seconds from 0 to"),
+        ("ANALYTICS_BURST_SECONDS", "nan", "allowed is a number of seconds from 0 to"),
+        ("ANALYTICS_BURST_SECONDS", "inf", "allowed is a number of seconds from 0 to"),
         ("ANALYTICS_BURST", "1", "ANALYTICS_BURST is unknown (did you mean ANALYTICS_BURST_SECONDS?)"),
         ("ANALYTICS_FSYNC", "maybe", "found 'maybe', allowed are true and false"),
     ],
@@ -132,3 +132,13 @@ def test_secrets_show_nowhere_but_to_the_client() -> None:
 def test_what_is_not_set_is_left_to_the_client() -> None:
     assert KafkaSettings().client_config() == {"bootstrap.servers": "127.0.0.1:9092"}
     assert replace(EXPECTED, lake=Path("x")) != EXPECTED
+
+
+def test_a_lake_that_no_table_can_be_kept_under() -> None:
+    with pytest.raises(SettingsError, match=r"ANALYTICS_LAKE: /data/\[x\] holds \[ \], which no table's path may"):
+        Settings.from_env({"ANALYTICS_LAKE": "/data/[x]"})
+
+
+def test_a_duration_longer_than_any_clock() -> None:
+    with pytest.raises(SettingsError, match="ANALYTICS_BURST_SECONDS: found '1e300', allowed is a number of seconds"):
+        Settings.from_env({"ANALYTICS_BURST_SECONDS": "1e300"})

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -6,8 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
-from analytics_platform import bronze, gold, silver
+from analytics_platform import bronze, gaps, gold, silver
 from analytics_platform.contract.model import Domain, Field, LogicalType
 from analytics_platform.errors import BrokerUnavailable, OffsetGap
 from analytics_platform.kafka.consumer import KafkaLog
@@ -326,3 +328,43 @@ def test_marts_are_told_of(burst: Burst) -> None:
     assert set(told) == set(report.marts) == {"sales_daily", "sales_hourly"}
     assert report.marts["sales_daily"].rows == 1
     assert gold.spec(burst.of.marts[0]).title == "gold.sales_daily"
+
+
+def test_a_backlog_larger_than_the_budget(begun: Burst) -> None:
+    """Each batch holds one record and each look at the clock is a minute: the budget ends it, not the backlog."""
+    begun.send({ORDERS: {0: [order(order_id=f"more-{number}") for number in range(30)]}})
+    begun.batch_rows = 1
+    report = begun.follow(budget=timedelta(minutes=20), idle=timedelta(days=1), clock=clock_of(START))
+    assert report.ended == "budget"
+    assert 0 < report.total.read < 30
+    assert begun.follow().total.read == 30 - report.total.read
+
+
+def test_a_topic_made_again_and_accepted_while_its_burst_is_at_work(tmp_path: Path, apache: str) -> None:
+    """The goal was the old log's: nobody waits for it any more, and partitions that only the new one has are read."""
+    of = Burst(tmp_path / "lake", apache, batch_rows=1)
+    of.send({ORDERS: {0: [order(order_id=f"old-{number}") for number in range(5)]}, VISITS: {}})
+    kafka = of.settings.kafka
+
+    def switch(_report: BatchReport) -> None:
+        if made:
+            return
+        made.append(of.orders)
+        admin = AdminClient(kafka.client_config())
+        admin.delete_topics([of.orders])[of.orders].result()
+        deadline = time.monotonic() + 30
+        while not create_topic(kafka, of.orders, partitions=6):
+            assert time.monotonic() < deadline
+        send(kafka, of.orders, [Record(None, order(order_id="new"), partition=5)])
+        assert gaps.accept(of.domain, of.orders, of.settings, clock=lambda: datetime.now(UTC)) == []
+
+    made: list[str] = []
+    rounds: list[int] = []
+
+    def stop() -> bool:
+        rounds.append(1)
+        return len(rounds) > 100
+
+    assert of.follow(on_batch=switch, stop=stop).ended == "planned"
+    assert of.follow().stopped == {}
+    assert "new" in of.shop().silver("order_placed")["order_id"].to_list()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analytics_platform.cli.call import call_of, now, say, working
+from analytics_platform.errors import QueryFailed
 
 if TYPE_CHECKING:
     from analytics_platform.report import RebuildReport
@@ -45,7 +46,10 @@ def rebuild(
     found = call.domain(domain)
     with working(f"making {hours} of {found.name} again"):
         report = rebuild_hours(found, call.settings(), start, end, layers=wanted, clock=now)
-        refresh_database(call.settings())
+        try:
+            refresh_database(call.settings())
+        except QueryFailed as error:  # the tables are committed whatever becomes of the views
+            say(str(error))
     if json_output:
         _print_json(report)
     else:

@@ -116,6 +116,8 @@ def _write(answer: "Answer", form: Format, file: IO[bytes], rows: int) -> int:
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears when it is whole, or not at all."""
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder")
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
@@ -125,6 +127,8 @@ def _replaced(path: Path) -> Iterator[IO[bytes]]:
                 raise
     except FileNotFoundError:
         raise typer.BadParameter(f"{path.parent} is no folder") from None
+    except PermissionError:
+        raise typer.BadParameter(f"{path.parent} cannot be written to") from None
     mask = os.umask(0)
     os.umask(mask)
     Path(file.name).chmod(0o666 & ~mask)

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from analytics_platform.cli.call import call_of, now, say
-from analytics_platform.errors import AnalyticsError
+from analytics_platform.errors import AnalyticsError, QueryFailed
 
 if TYPE_CHECKING:
     from analytics_platform.contract.model import Domain
     from analytics_platform.report import BatchReport, BurstReport, MartReport
     from analytics_platform.settings import Settings
+
+_AGAIN_S = 5.0
+"""After so long what may have passed is tried again."""
 
 
 class Screen(Protocol):
@@ -34,7 +37,10 @@ def stream(
     context: typer.Context,
     domain: Annotated[str | None, typer.Option(help="Only this one; all by default, each in a thread.")] = None,
     budget: Annotated[
-        float | None, typer.Option(help="End after so many seconds.", min=0, metavar="SECONDS", show_default="never")
+        float | None,
+        typer.Option(
+            help="End after so many seconds.", min=0, max=315_360_000, metavar="SECONDS", show_default="never"
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Take in what is there now, then end.")] = False,
 ) -> None:
@@ -64,7 +70,8 @@ def _follow(
 ) -> "BurstReport":
     """One burst within a budget, or one after the other until told to stop; the last one's report.
 
-    An error shows at once and ends this domain only.
+    An error shows at once. One that may pass, as a broker that is down, is tried again where there is no budget; any
+    other ends this domain only.
     """
     from analytics_platform.query import refresh_database  # noqa: PLC0415
     from analytics_platform.stream import follow  # noqa: PLC0415
@@ -83,9 +90,16 @@ def _follow(
                 on_mart=lambda mart: screen.line(_mart_line(mart)) if mart.windows else None,
             )
         except AnalyticsError as error:
+            if error.retryable and budget_s is None and not stop.is_set():
+                screen.line(f"{domain.name}: {error}")
+                stop.wait(_AGAIN_S)
+                continue
             screen.line(f"{domain.name}: {type(error).__name__}, ended")
             raise
-        refresh_database(settings)
+        try:
+            refresh_database(settings)
+        except QueryFailed as error:  # the tables are committed whatever becomes of the views
+            screen.line(str(error))
         for line in _troubles(report):
             screen.line(line)
         if budget_s is not None or stop.is_set():

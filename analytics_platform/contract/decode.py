@@ -17,7 +17,7 @@ from itertools import accumulate
 import polars as pl
 
 from analytics_platform import duck
-from analytics_platform.contract.extract import BATCH, Extraction, duplicated, extraction, invalid
+from analytics_platform.contract.extract import BATCH, ROW, Extraction, duplicated, extraction, invalid
 from analytics_platform.contract.gate import Gate, Headers
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.reason import Reason
@@ -198,13 +198,13 @@ def _extract(
         for n, where in duplicated(connection, wanted.objects).items():
             faults[n] = ((Reason.DUPLICATE_KEY, where),)
         typed = pl.from_arrow(connection.sql(wanted.sql).to_arrow_table())
-    if not isinstance(typed, pl.DataFrame) or not typed["n"].equals(batch["n"]):
+    if not isinstance(typed, pl.DataFrame) or not typed[ROW].equals(batch["n"].alias(ROW)):
         raise AccountingBroken(contract.topic, f"{batch.height} values of {contract.label} came back as other rows")
     for n, fault in _flagged(typed, wanted).items():
         faults.setdefault(n, fault)
     if faults:
-        typed = typed.filter(~pl.col("n").is_in(list(faults)))
-    origin = records.select(_PLACE, *(pl.col(name[1:]).alias(name) for name in _COORDINATES))[typed["n"]]
+        typed = typed.filter(~pl.col(ROW).is_in(list(faults)))
+    origin = records.select(_PLACE, *(pl.col(name[1:]).alias(name) for name in _COORDINATES))[typed[ROW]]
     label, key_hash = pl.lit(contract.label, pl.String).alias("_contract"), typed["_key_hash"]
     names = [field.name for field in contract.fields]
     return typed.select(names).hstack(origin).with_columns(label, key_hash), faults
@@ -214,7 +214,7 @@ def _flagged(typed: pl.DataFrame, wanted: Extraction) -> dict[int, Fault]:
     """By n, what the flags' columns say; a later flag is of no account where a value could not be read."""
     found: dict[int, Fault] = {}
     for flag in wanted.flags:
-        for n in typed.filter(pl.col(flag.column))["n"]:
+        for n in typed.filter(pl.col(flag.column))[ROW]:
             before = found.get(n, ())
             if flag.code is Reason.WRONG_TYPE or not any(code is Reason.WRONG_TYPE for code, _ in before):
                 found[n] = (*before, (flag.code, flag.text))

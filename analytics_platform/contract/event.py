@@ -1,7 +1,7 @@
 """Contracts of events: envelope, identity, topic."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from analytics_platform.contract.complaint import one_of, shown
 from analytics_platform.contract.field import fields_of
@@ -107,8 +107,15 @@ def _envelope(node: Node, fields: Mapping[str, Field]) -> dict[str, str]:
             place.refuse("is each source once", f"{shown(text)} a second time (first for {used[text]})")
         elif text in fields and key in fields and fields[text].type is not fields[key].type:
             place.refuse(f"is a field of type {fields[key].type}", f"{shown(text)} of type {fields[text].type}")
+        elif not is_header and (near := _but_for_case(text, (*fields, *used))):
+            place.refuse("is a name that no other has but for its case", f"{shown(text)} beside {shown(near)}")
         used.setdefault(text, key)
     return {key: node[key].text for key in ENVELOPE}
+
+
+def _but_for_case(name: str, others: Iterable[str]) -> str | None:
+    """A name that DuckDB would take for this one; the very same name is none."""
+    return next((other for other in others if other != name and other.lower() == name.lower()), None)
 
 
 def _identity(source: Source, node: Node, fields: Mapping[str, Field]) -> Identity:

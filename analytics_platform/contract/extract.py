@@ -29,6 +29,10 @@ _FIRST, _LAST = "TIMESTAMPTZ '0001-01-01 00:00:00Z'", "TIMESTAMPTZ '9999-12-31 2
 _SEPARATOR = "\x1f"
 
 
+ROW = "_n"
+"""The column that says which row of BATCH it is; no field can have that name, since theirs begin with a letter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """A column that is true where a row must be refused, and what to say then."""
@@ -40,7 +44,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """One contract's query over BATCH: columns n, the contract's fields, _key_hash and the flags' columns."""
+    """One contract's query over BATCH: columns ROW, the contract's fields, _key_hash and the flags' columns."""
 
     sql: str
     flags: tuple[Flag, ...]
@@ -67,7 +71,7 @@ def extraction(contract: EventContract) -> Extraction:
         elif field.required:
             text = f"{field.name}: cannot be read"
             flags.append((Flag(f"_null_{field.name}", Reason.WRONG_TYPE, text), f"{source} IS NULL"))
-    typed = ", ".join(["n", *columns, *(f"{sql} AS {duck.identifier(flag.column)}" for flag, sql in flags)])
+    typed = ", ".join([f"n AS {ROW}", *columns, *(f"{sql} AS {duck.identifier(flag.column)}" for flag, sql in flags)])
     key = duck.identifier("idempotency_key")
     final, after = key, []
     if contract.identity.mode is not KeyMode.TRUST:

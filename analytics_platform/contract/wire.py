@@ -54,14 +54,15 @@ def struct_type(
 ) -> type:
     """A struct type that takes exactly the objects the fields describe, and lets unknown fields be."""
     fixed = fixed or {}
-    members: list[tuple[str, Any, Any]] = []
-    for number, (wire, field) in enumerate(fields):
+    members: dict[str, tuple[str, Any, Any]] = {}
+    # Two fields may come from one name, as occurred_at and a time of the payload; the stricter one decides.
+    for number, (wire, field) in enumerate(sorted(fields, key=lambda item: item[1].required)):
         kind = Literal[fixed[wire]] if wire in fixed else _type(field)
         if field.required or wire in fixed:
-            members.append((f"f{number}", kind, msgspec.field(name=wire)))
+            members[wire] = (f"f{number}", kind, msgspec.field(name=wire))
         else:
-            members.append((f"f{number}", kind | None, msgspec.field(name=wire, default=None)))
-    return msgspec.defstruct(name, members, gc=False, kw_only=True, **options)
+            members[wire] = (f"f{number}", kind | None, msgspec.field(name=wire, default=None))
+    return msgspec.defstruct(name, list(members.values()), gc=False, kw_only=True, **options)
 
 
 def _type(field: Field) -> Any:

@@ -15,7 +15,7 @@ from analytics_platform.defs.jobs import stream_op
 from analytics_platform.defs.partition import INGEST_HOURS
 from analytics_platform.defs.result import burst_line, burst_results, rebuild_line, rebuild_results
 from analytics_platform.defs.specs import reference_spec, stream_specs
-from analytics_platform.errors import AccountingBroken, AnalyticsError
+from analytics_platform.errors import AccountingBroken, AnalyticsError, QueryFailed
 from analytics_platform.lake.table import Lake
 from analytics_platform.query import refresh_database
 from analytics_platform.rebuild import rebuild
@@ -121,7 +121,7 @@ def _burst(
         )
         drained = told.is_set()
     took = timedelta(seconds=time.monotonic() - began)
-    refresh_database(settings)
+    _refresh_database(context, settings)
     context.log.info(burst_line(report))
     for sentence in (*report.stopped.values(), *report.broken.values()):
         context.log.warning(sentence)
@@ -152,9 +152,17 @@ def _rebuild(
         clock=clock,
         on_slice=context.log.info,
     )
-    refresh_database(settings)
+    _refresh_database(context, settings)
     context.log.info(rebuild_line(report))
     yield from rebuild_results(report, selected)
+
+
+def _refresh_database(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Write `lake.duckdb` anew. The tables are committed whatever becomes of it, so trouble is told, not raised."""
+    try:
+        refresh_database(settings)
+    except QueryFailed as error:
+        context.log.warning(str(error))
 
 
 def _log_batch(context: dg.AssetExecutionContext, batch: BatchReport) -> None:

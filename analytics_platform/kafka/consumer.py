@@ -94,6 +94,10 @@ class KafkaLog:
         ends = self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         low = {partition: self._result(future, doing, topic).offset for partition, future in lows.items()}
         end = {partition: self._result(future, doing, topic).offset for partition, future in ends.items()}
+        if self._topic_ids.get(topic, topic_id) != topic_id and topic in self._readers:
+            self._readers.pop(
+                topic
+            ).close()  # it knows the old topic's partitions and leaders, and for minutes no others
         self._topic_ids[topic] = topic_id
         # Asked one after the other, so that records deleted in between can put `low` behind `end` by no fault.
         marks = {partition: Watermarks(low[partition], max(low[partition], end[partition])) for partition in partitions}

@@ -649,3 +649,26 @@ def test_a_good_batch_of_many_is_kept_whole_and_in_order():
         values[place] = [b"\xff", b"{", b"[" * 500, values[place].replace(b"100", b'"1"')][place % 4]
     whole = obeys_the_law(values, [ORDER], [3, 500])
     assert whole.rejected.height == 143
+
+
+def test_fields_named_as_columns_of_our_own_queries():
+    names = ("n", "t", "v", "h0", "batch", "position", "index", "offset", "topic")
+    of = contract("named", payload=(field("order_id"), *(field(name, "integer") for name in names)))
+    values = {name: 700 + number for number, name in enumerate(names)}
+    decoded = decode(records([text(order(of, **values)), text(order(of, order_id="O-002", **values))]), [of])
+    assert decoded.rejected.is_empty()
+    assert decoded.rows["named"].select(names).rows() == [tuple(values.values())] * 2
+
+
+def test_an_envelope_field_and_a_payload_field_from_one_name():
+    of = contract(
+        "shared",
+        payload=(field("order_id"), field("placed_at", "timestamp", required=False)),
+        envelope={one: one for one in ENVELOPE} | {"occurred_at": "placed_at"},
+    )
+    sent = order(of, placed_at="2013-01-01T11:00:00Z", occurred_at=...)
+    without = order(of, order_id="O-002", occurred_at=...)
+    decoded = decode(records([text(sent), text(without)]), [of])
+    at = datetime(2013, 1, 1, 11, tzinfo=UTC)
+    assert decoded.rows["shared"].select("occurred_at", "placed_at").rows() == [(at, at)]
+    assert decoded.rejected["codes"].to_list() == [["missing_field"]]
