@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka import KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from analytics_platform.errors import KafkaError, NotDelivered, UnknownTopic
-from analytics_platform.kafka.client import Connection
+from analytics_platform.kafka.client import GROUP, Connection
 from analytics_platform.kafka.embedded import CLUSTER_PREFIX, PARTITIONS
 from analytics_platform.settings import KafkaSettings
 
@@ -96,11 +97,12 @@ def create_topic(
             return not there
         new = NewTopic(topic, num_partitions=partitions, config=dict(config))
         admin.create_topics([new], request_timeout=connection.timeout_s)[topic].result()
-        deadline = time.monotonic() + connection.timeout_s
-        while not _answers(admin, topic, partitions):
-            if time.monotonic() > deadline:
-                raise connection.trouble(TimeoutError(), doing)
-            time.sleep(0.02)
+        with closing(connection.client(Consumer, {"group.id": GROUP})) as probe:
+            deadline = time.monotonic() + connection.timeout_s
+            while not _answers(probe, topic, partitions):
+                if time.monotonic() > deadline:
+                    raise connection.trouble(TimeoutError(), doing)
+                time.sleep(0.02)
     except KafkaException as error:
         if error.args[0].code() == confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
             return False
@@ -121,11 +123,11 @@ class _Tally:
         if error is None:
             self.acknowledged += 1
         else:
-            self.fail(error)
+            self.fail(error.str())
 
-    def fail(self, error: confluent_kafka.KafkaError) -> None:
+    def fail(self, reason: str) -> None:
         self.failed += 1
-        self.reason = self.reason or error.str()
+        self.reason = self.reason or reason
 
 
 def _know(connection: Connection, producer: Any, topic: str) -> None:
@@ -142,6 +144,9 @@ def _know(connection: Connection, producer: Any, topic: str) -> None:
 
 
 def _queue(producer: Any, topic: str, record: Record, tally: _Tally) -> None:
+    if not all(name.isascii() or _is_text(name) for name, _value in record.headers):
+        tally.fail("the name of a header is not UTF-8")  # librdkafka's Python client would crash on it
+        return
     while True:
         try:
             producer.produce(
@@ -156,22 +161,29 @@ def _queue(producer: Any, topic: str, record: Record, tally: _Tally) -> None:
         except BufferError:
             producer.poll(0.1)
         except KafkaException as error:
-            tally.fail(error.args[0])
+            tally.fail(error.args[0].str())
             return
         else:
             return
 
 
-def _answers(admin: Any, topic: str, partitions: int) -> bool:
-    """Whether every partition's leader knows that it is one: a moment after the topic is there."""
-    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)}  # type: ignore[no-untyped-call]
+def _is_text(name: str) -> bool:
+    """Whether it can be written as UTF-8: half a surrogate pair, which JSON's escapes can say, cannot."""
     try:
-        admin.list_topics(topic, timeout=1)  # else it may go on believing that there is no such topic
-        for future in admin.list_offsets(asked, request_timeout=1).values():
-            future.result()
-    except KafkaException:
+        name.encode()
+    except UnicodeEncodeError:
         return False
     return True
+
+
+def _answers(probe: Any, topic: str, partitions: int) -> bool:
+    """Whether every partition's leader knows that it is one: a moment after the topic is there."""
+    asked = [TopicPartition(topic, partition, OFFSET_END) for partition in range(partitions)]
+    try:
+        probe.list_topics(topic, timeout=1)  # else it may go on believing that there is no such topic
+        return all(item.error is None for item in probe.offsets_for_times(asked, timeout=1))
+    except KafkaException:
+        return False
 
 
 _CONFIG: Mapping[str, object] = {

@@ -71,6 +71,13 @@ def test_record_the_broker_refuses(apache_settings, apache_topic):
     assert "Message size too large" in caught.value.reason
 
 
+def test_header_name_that_is_no_text(settings, topic, log):
+    records = [Record(None, b"%d" % number, [(name, None)], partition=0) for number, name in enumerate(("a", "\udcff"))]
+    with pytest.raises(NotDelivered, match="the name of a header is not UTF-8"):
+        send(settings.kafka, topic, records)
+    assert log.state(topic).partitions[0].end == 1
+
+
 def test_broker_down():
     kafka = settings_of("127.0.0.1:1", timedelta(seconds=1)).kafka
     with pytest.raises(BrokerUnavailable):
