@@ -3,6 +3,7 @@
     AnalyticsError                  what, where, and what to do next; `retryable` says whether trying again can help
     ├── SettingsError               an ANALYTICS_* variable is unknown or does not fit
     ├── ContractError               contracts are wrong; holds every complaint, not only the first
+    ├── RevisionUnknown             git cannot say what contracts were at a revision
     ├── KafkaError
     │   ├── BrokerUnavailable       the cluster does not answer (retryable)
     │   ├── AccessDenied            the cluster refuses our credentials or rights
@@ -56,6 +57,18 @@ class ContractError(AnalyticsError):
         """`complaints`: one per fault; each one's `str` names file, line or key, what was found and what is allowed."""
         self.complaints = tuple(complaints)
         super().__init__("\n".join(str(complaint) for complaint in self.complaints))
+
+
+class RevisionUnknown(AnalyticsError):
+    """Git cannot say what a folder held at a revision."""
+
+    def __init__(self, folder: object, revision: str, reason: str) -> None:
+        """`reason`: git's own first line."""
+        self.folder, self.revision, self.reason = folder, revision, reason
+        super().__init__(
+            f"{folder} at {revision}: {reason}. Is the folder in a git repository, and was the revision fetched "
+            "(a shallow checkout knows only its own)?"
+        )
 
 
 class KafkaError(AnalyticsError):

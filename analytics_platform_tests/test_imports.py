@@ -25,7 +25,7 @@ LEVELS = (
     ("errors", "stopwatch"),
     ("settings",),
     ("duck", "kafka"),
-    ("parquet", "contract", "lake"),
+    ("parquet", "contract", "lake", "revision"),
     ("report", "bronze", "window"),
     ("tally", "quarantine", "silver", "reference", "refetch"),
     ("derive", "gold"),

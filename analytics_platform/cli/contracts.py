@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analytics_platform.cli.call import Call, call_of, console, say
+from analytics_platform.cli.diff import Annotations, AsJson, On, against, day, diff, finish
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,12 +22,26 @@ def check(
     path: Annotated[
         Path | None, typer.Argument(help="Folder of all contracts; by default that of the settings.")
     ] = None,
+    *,
+    revision: Annotated[
+        str | None, typer.Option("--against", help="A revision of git: refuse what may not follow the contracts there.")
+    ] = None,
+    as_json: AsJson = False,
+    annotations: Annotations = False,
+    on: On = None,
 ) -> None:
-    """Read every contract; complain about all that is wrong at once."""
+    """Read every contract, complain about all that is wrong at once, and refuse changes that break a promise."""
+    from analytics_platform.contract.model import Catalog  # noqa: PLC0415
+
     call = call_of(context)
     if path is not None:
         call = Call(call.lake, path)
     domains = call.domains(None)
+    found = against(call.settings().contracts, Catalog({domain.name: domain for domain in domains}), revision, day(on))
+    if as_json or annotations or revision is not None or found.refused:
+        finish(found, as_json=as_json, annotations=annotations)
+    if as_json or annotations:
+        return
     events = [event for domain in domains for event in domain.events]
     counts = (
         (len(domains), "domain"),
@@ -37,6 +52,9 @@ def check(
     )
     said = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
     say(f"{call.settings().contracts}: OK ({said})")
+
+
+app.command("diff")(diff)
 
 
 @app.command("list")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from analytics_platform.contract.complaint import one_of, shown
 from analytics_platform.contract.field import fields_of
 from analytics_platform.contract.header import agreed, header_of, schema_of
+from analytics_platform.contract.lifecycle import check_deprecated, compatibility_of, deprecation_of
 from analytics_platform.contract.model import (
     ENVELOPE,
     NAME,
@@ -40,6 +41,9 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
     _check_envelope_fields(schema, by_name, name)
     payload = tuple(field for field in by_name.values() if field.name not in ENVELOPE)
     quarantine = ours(source.root, "quarantine")
+    deprecation = deprecation_of(source.root)
+    if header.status != "retired":
+        check_deprecated(source.root, deprecation, "status", value="deprecated")
     return EventContract(
         header=header,
         topic=_topic(schema),
@@ -49,6 +53,8 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         row_rules=_row_rules(schema),
         freshness=agreed(source, "freshness", _SLAS),
         max_quarantined_share=_share(quarantine),
+        compatibility=compatibility_of(source.root),
+        deprecation=deprecation,
     )
 
 
@@ -218,6 +224,11 @@ def check_topic(pairs: Sequence[tuple[Source, EventContract]]) -> None:
 def check_versions(versions: Sequence[tuple[Source, EventContract]]) -> None:
     """Complain where versions of one event contradict each other: they share a topic, a table and an identity."""
     (_, first), *others = versions
+    known_versions = [contract.header.version for _, contract in versions]
+    for source, contract in versions:
+        successor = ours(source.root, "deprecation")["replacedBy"]
+        if contract.deprecation and successor.text and successor.text not in known_versions:
+            successor.refuse(one_of(known_versions, successor.value, "the versions of this event"))
     for source, other in others:
         label, root = first.label, source.root
         if other.topic != first.topic:
@@ -225,13 +236,20 @@ def check_versions(versions: Sequence[tuple[Source, EventContract]]) -> None:
         mine, theirs = other.identity, first.identity
         if (mine.by, mine.mode, mine.time_field) != (theirs.by, theirs.mode, theirs.time_field):
             ours(root, "identity").refuse(f"is the identity of {label}: the versions share a table", "another identity")
-        known = {field.name: field for field in first.fields}
         nodes = _nodes_by_name(next(iter(root["schema"])))
-        for field in other.fields:
-            if field.name in known and _shape(field) != _shape(known[field.name]):
-                nodes[field.name]["logicalType"].refuse(f"is the type it has in {label}: the versions share a table")
+        for before in (contract for _, contract in versions if contract.order < other.order):
+            known = {field.name: field for field in before.fields}
+            for field in other.fields:
+                if field.name in known and not _agree(field, known[field.name]):
+                    allowed = f"is the type it has in {before.label}: the versions share a table"
+                    nodes[field.name]["logicalType"].refuse(allowed)
 
 
-def _shape(field: Field) -> tuple[object, ...]:
-    item = None if field.item is None else _shape(field.item)
-    return (field.type, tuple((inner.name, _shape(inner)) for inner in field.fields), item)
+def _agree(field: Field, older: Field) -> bool:
+    """Whether one column can hold both: objects may have other fields, but what they share is of one type."""
+    if field.type is not older.type:
+        return False
+    if field.item is not None and older.item is not None and not _agree(field.item, older.item):
+        return False
+    known = {inner.name: inner for inner in older.fields}
+    return all(_agree(inner, known[inner.name]) for inner in field.fields if inner.name in known)

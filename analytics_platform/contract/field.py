@@ -4,11 +4,12 @@ What the standard offers but the platform does not hold up (`unique`, library ch
 ignored: a contract promises nothing that is not checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from analytics_platform.contract.complaint import one_of, shown
+from analytics_platform.contract.lifecycle import check_deprecated, deprecation_of
 from analytics_platform.contract.model import NAME, Field, LogicalType, Rules
 from analytics_platform.contract.source import Node
 from analytics_platform.contract.vendor import VENDOR, ours
@@ -59,7 +60,18 @@ def fields_of(properties: Node) -> tuple[Field, ...]:
             name.refuse("is each name once", f"{shown(name.value)} a second time")
         seen.add(name.text)
         fields.append(_field(node, name.text))
+    _check_successors(properties, fields)
     return tuple(fields)
+
+
+def _check_successors(properties: Node, fields: Sequence[Field]) -> None:
+    """What replaces a deprecated field stands beside it."""
+    names = [field.name for field in fields]
+    for node in properties:
+        successor = ours(node, "deprecation")["replacedBy"]
+        others = [name for name in names if name != node["name"].text]
+        if successor.text and successor.text not in others:
+            successor.refuse(one_of(others, successor.value, "the fields beside it"))
 
 
 def refuse_quality(node: Node) -> None:
@@ -85,6 +97,8 @@ def _field(node: Node, name: str) -> Field:
     unit = ours(node, "unit")
     if unit.value is not None and not unit.text:
         unit.refuse("is text, as in min or mi")
+    deprecation = deprecation_of(node)
+    check_deprecated(node, deprecation, "deprecated", value=True)
     return Field(
         name=name,
         type=kind,
@@ -96,6 +110,7 @@ def _field(node: Node, name: str) -> Field:
         unit=unit.text or None,
         classification=node["classification"].text or None,
         deprecated=node["deprecated"].value is True,
+        deprecation=deprecation,
     )
 
 

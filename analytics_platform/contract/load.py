@@ -12,8 +12,12 @@ from pathlib import Path
 
 from analytics_platform.contract.complaint import Complaint
 from analytics_platform.contract.draft import Draft, read_domain, visible
-from analytics_platform.contract.model import Catalog, Domain, table_name
-from analytics_platform.contract.source import Node, Source
+from analytics_platform.contract.event import event_of
+from analytics_platform.contract.header import VERSION
+from analytics_platform.contract.model import Catalog, Domain, EventContract, table_name
+from analytics_platform.contract.source import Node, Source, read_source
+from analytics_platform.contract.standard import check_standard
+from analytics_platform.contract.vendor import Kind, check_vendor
 from analytics_platform.errors import ContractError
 
 
@@ -42,6 +46,29 @@ def load_domain(folder: Path) -> Domain:
     if draft.complaints:
         raise ContractError(_in_order(draft.complaints))
     return draft.domain
+
+
+def load_event(path: Path) -> EventContract:
+    """Read one event's contract wherever its file stands; domain, name and version are those it says itself.
+
+    What needs the contracts beside it is not looked at: whether versions agree, and its row rules.
+
+    Raises:
+        ContractError: With every complaint about it.
+    """
+    source = read_source(path, path.name)
+    if source.data is not None:
+        check_standard(source)
+        check_vendor(source, Kind.EVENT)
+    root = source.root
+    if source.data is None or source.complaints:
+        raise ContractError(_in_order(source.complaints))
+    event = event_of(source, root["domain"].text, root["name"].text, root["version"].text)
+    if not VERSION.fullmatch(event.header.version):
+        root["version"].refuse("is a version as in 1.0.0")
+    if source.complaints:
+        raise ContractError(_in_order(source.complaints))
+    return event
 
 
 def load_sound(folder: Path) -> tuple[Catalog, tuple[Complaint, ...]]:

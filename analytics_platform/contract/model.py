@@ -9,7 +9,7 @@ Nothing here reads a file, knows pandera, polars or DuckDB: those compile *from*
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -63,6 +63,60 @@ class Rules:
     enum: tuple[str, ...] | None = None
 
 
+class Mode(StrEnum):
+    """What a change of a contract must leave intact, in the words of schema registries.
+
+    `BACKWARD`: whoever reads by the new contract understands what was written by the old one.
+    `FORWARD`: whoever reads by the old one understands what is written by the new one. `FULL`: both.
+    Transitive: not only between neighbours, but between all versions of one major.
+    """
+
+    BACKWARD = "BACKWARD"
+    FORWARD = "FORWARD"
+    FULL = "FULL"
+    BACKWARD_TRANSITIVE = "BACKWARD_TRANSITIVE"
+    FORWARD_TRANSITIVE = "FORWARD_TRANSITIVE"
+    FULL_TRANSITIVE = "FULL_TRANSITIVE"
+
+    @property
+    def backward(self) -> bool:
+        """Whether rows of the old contract must be valid under the new one."""
+        return not self.startswith("FORWARD")
+
+    @property
+    def forward(self) -> bool:
+        """Whether rows of the new contract must be valid under the old one."""
+        return not self.startswith("BACKWARD")
+
+    @property
+    def transitive(self) -> bool:
+        """Whether all older versions of the major count, not only the one before."""
+        return self.endswith("TRANSITIVE")
+
+
+@dataclass(frozen=True, slots=True)
+class Compatibility:
+    """The promise of an event's contract to those who read it.
+
+    `shape` is about fields and whether they may be missing: a lakehouse re-reads history and has older consumers.
+    `rules` is about values: re-reading history must not fail, but a new airport may join an enum.
+    """
+
+    shape: Mode = Mode.FULL_TRANSITIVE
+    rules: Mode = Mode.BACKWARD_TRANSITIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """The end of a field or a version, announced: days in UTC."""
+
+    announced_on: date
+    remove_after: date
+    """The last day of the promise: until its end rows are taken and the field may not go."""
+    replaced_by: str | None = None
+    """The field, or the version, to use instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field: of an event, a reference table, a mart, or of an object inside one of them."""
@@ -79,6 +133,8 @@ class Field:
     unit: str | None = None
     classification: str | None = None
     deprecated: bool = False
+    deprecation: Deprecation | None = None
+    """When a deprecated field goes, where that was announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +196,9 @@ class EventContract:
     """How old the newest row may be before the table is stale."""
     max_quarantined_share: float | None = None
     """Above this share (0..1) of quarantined rows the check `quarantine_share` warns."""
+    compatibility: Compatibility = Compatibility()
+    deprecation: Deprecation | None = None
+    """When this version ends: records ingested later are quarantined as `version_sunset`."""
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """The columns of every table, compiled from its contract: polars types for the frames, descriptions for the readers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import polars as pl
 from polars.datatypes import DataType
@@ -148,8 +149,8 @@ def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     """The columns of an event's silver table.
 
     Args:
-        versions: Its contracts; later ones describe the columns they have, columns that only earlier ones have follow,
-            and a column that not all of them require may be null.
+        versions: Its contracts; later ones describe the columns they have, columns (and fields of objects) that only
+            earlier ones have follow, and a column that not all of them require may be null.
     """
     newest_first = sorted(versions, key=lambda contract: contract.order, reverse=True)
     fields: dict[str, list[Field]] = {}
@@ -157,10 +158,23 @@ def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
         for field in contract.fields:
             fields.setdefault(field.name, []).append(field)
     own = (
-        _column(same[0], required=len(same) == len(newest_first) and all(field.required for field in same))
+        _column(
+            reduce(together, same), required=len(same) == len(newest_first) and all(field.required for field in same)
+        )
         for same in fields.values()
     )
     return (*own, *LINEAGE)
+
+
+def together(field: Field, older: Field) -> Field:
+    """A field with what only an older version of it has inside added behind; the versions agree on its type."""
+    known = {inner.name: inner for inner in older.fields}
+    fields = (
+        *(together(inner, known[inner.name]) if inner.name in known else inner for inner in field.fields),
+        *(inner for inner in older.fields if inner.name not in {one.name for one in field.fields}),
+    )
+    item = together(field.item, older.item) if field.item is not None and older.item is not None else field.item
+    return replace(field, fields=fields, item=item)
 
 
 def reference_columns(contract: ReferenceContract) -> tuple[Column, ...]:

@@ -21,11 +21,11 @@ class Kind(StrEnum):
 
 
 _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
-    Kind.EVENT: ("envelope", "identity", "quarantine"),
+    Kind.EVENT: ("envelope", "identity", "quarantine", "compatibility", "deprecation"),
     Kind.REFERENCE: (),
     Kind.MART: ("window",),
 }
-_OF_FIELD = ("unit",)
+_OF_FIELD = ("unit", "deprecation")
 
 
 def ours(node: Node, name: str) -> Node:

@@ -65,11 +65,16 @@ class Snapshot:
         return self.files["path"].to_list()
 
     def scan(self) -> pl.LazyFrame:
-        """The rows of these files; columns that a file is too old to have are null."""
+        """The rows of these files; columns and fields of objects that a file is too old to have are null."""
         if self.files.is_empty():
             return pl.DataFrame(schema=self.schema).lazy()
         return pl.scan_parquet(
-            self.paths, schema=self.schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
+            self.paths,
+            schema=self.schema,
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            cast_options=pl.ScanCastOptions(missing_struct_fields="insert"),
         )
 
 

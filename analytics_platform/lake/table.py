@@ -8,6 +8,7 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from polars.datatypes import DataTypeClass
 
 from analytics_platform.errors import SchemaChanged
 from analytics_platform.lake.durability import sync_folders, sync_version
@@ -17,7 +18,8 @@ LAYERS = ("bronze", "quarantine", "silver", "gold", "reference")
 _UNSURE = 3
 """So many of the newest versions may have been left unforced by processes that died: one each."""
 
-Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+Kind = pl.DataType | DataTypeClass | type[pl.DataType]
+Schema = Mapping[str, Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ class Lake:
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The newest version of a table, made or widened first where that is needed.
 
-        Added columns are null in the rows that stand there. Durable on return: the table and its columns.
+        Added columns, and added fields of objects, are null in the rows that stand there. A table may have more of both
+        than `spec`: newer contracts were here. Durable on return: the table and its columns.
         If it dies halfway: there is no table, or one without the new columns; the next call goes on.
 
         Raises:
@@ -104,14 +107,11 @@ class Lake:
         if table is None:
             table = self._create(spec)
         have = pl.Schema(table.schema().to_arrow())
-        changed = [
-            f"{name} is {have[name]}, wanted {kind}"
-            for name, kind in spec.schema.items()
-            if name in have and have[name] != kind
-        ]
+        wide = {name: widened(have.get(name, kind), kind) for name, kind in spec.schema.items()}
+        changed = [f"{name} is {have[name]}, wanted {spec.schema[name]}" for name, kind in wide.items() if kind is None]
         if changed:
             raise SchemaChanged(spec.title, changed)
-        missing = {name: kind for name, kind in spec.schema.items() if name not in have}
+        missing = {name: kind for name, kind in wide.items() if kind is not None and have.get(name) != kind}
         if missing:
             try:
                 table.alter.add_columns(delta_schema(missing).fields)
@@ -155,6 +155,22 @@ class Lake:
         table = self.newest(spec)
         assert table is not None, spec.title  # noqa: S101 - made or found just above
         return table
+
+
+def widened(have: Kind, want: Kind) -> Kind | None:
+    """The type that holds values of both: fields of objects are added, behind those there are; `None` if there is none."""
+    if isinstance(have, pl.Struct) and isinstance(want, pl.Struct):
+        fields = {field.name: field.dtype for field in have.fields}
+        for field in want.fields:
+            wide = widened(fields.get(field.name, field.dtype), field.dtype)
+            if wide is None:
+                return None
+            fields[field.name] = wide
+        return pl.Struct(fields)
+    if isinstance(have, pl.List) and isinstance(want, pl.List):
+        inner = widened(have.inner, want.inner)
+        return None if inner is None else pl.List(inner)
+    return have if have == want else None
 
 
 def delta_schema(schema: Schema) -> DeltaSchema:

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from analytics_platform.errors import SchemaChanged
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.history import commit_infos
@@ -100,3 +101,51 @@ def test_what_commits_say_of_themselves_newest_first(lake: Lake) -> None:
     for number in range(2):
         commit(lake, SPEC, lambda _t, _l, number=number: Change(rows(), metadata={"note": str(number)}))
     assert [info.get("note") for info in commit_infos(lake, SPEC)] == ["1", "0", None]
+
+
+# --- objects that get more fields ------------------------------------------------------------------------------------------
+
+NARROW = TableSpec(
+    "silver",
+    "nested",
+    {"k": pl.Int64, "o": pl.Struct({"a": pl.Int64}), "l": pl.List(pl.Struct({"s": pl.String}))},
+    ("k",),
+)
+WIDE = TableSpec(
+    "silver",
+    "nested",
+    {
+        "k": pl.Int64,
+        "o": pl.Struct({"b": pl.String, "a": pl.Int64}),
+        "l": pl.List(pl.Struct({"s": pl.String, "c": pl.Datetime("us", "UTC")})),
+    },
+    ("k",),
+)
+
+
+def test_fields_are_added_to_objects_that_rows_stand_in(lake: Lake) -> None:
+    def put(spec: TableSpec, **row: object) -> None:
+        rows = pl.DataFrame({name: [value] for name, value in row.items()}, schema=dict(spec.schema))
+        commit(lake, spec, lambda _table, _left: Change(rows))
+
+    put(NARROW, k=1, o={"a": 1}, l=[{"s": "x"}, None])
+    put(WIDE, k=2, o={"b": "z", "a": 2}, l=None)
+    put(NARROW, k=3, o={"a": 3}, l=[])  # a process with the older contracts
+    table = lake.newest(WIDE)
+    assert table is not None
+    found = Snapshot.of(table).scan().sort("k").collect()
+    # The new field stands behind those that were there, whatever the order in the contract.
+    assert found.schema == {"k": pl.Int64, "o": pl.Struct({"a": pl.Int64, "b": pl.String}), "l": WIDE.schema["l"]}
+    assert found.rows() == [
+        (1, {"a": 1, "b": None}, [{"s": "x", "c": None}, None]),
+        (2, {"a": 2, "b": "z"}, None),
+        (3, {"a": 3, "b": None}, []),
+    ]
+
+
+def test_a_field_of_an_object_has_another_type(lake: Lake) -> None:
+    lake.ensure(NARROW)
+    other = TableSpec("silver", "nested", {"o": pl.Struct({"a": pl.String})}, ("k",))
+    with pytest.raises(SchemaChanged, match="o is Struct"):
+        lake.ensure(other)
+    assert Snapshot.of(lake.ensure(NARROW)).schema == NARROW.schema
