@@ -20,6 +20,7 @@ import polars as pl
 from analytics_platform import bronze, duck, quarantine, silver
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
+from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.reject import REJECT_SCHEMA
 from analytics_platform.errors import AccountingBroken
@@ -104,8 +105,9 @@ def judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
         for name, rows in decoded.rows.items():
             for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():
                 checked = check(part, by_label[str(label)], connection=connection)
-                good[name].append(checked.good)
-                rejected.append(checked.rejected)
+                lifted = lift(checked.good, [item for item in contracts if item.name == name], connection=connection)
+                good[name].append(lifted.rows)
+                rejected += [checked.rejected, lifted.rejected]
     judged = Judged(
         {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames}, pl.concat(rejected)
     )

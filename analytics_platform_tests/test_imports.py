@@ -30,7 +30,7 @@ LEVELS = (
     ("tally", "quarantine", "silver", "reference", "refetch"),
     ("derive", "gold"),
     ("catchup",),
-    ("stream", "rebuild", "gaps", "query"),
+    ("stream", "rebuild", "gaps", "query", "usage"),
     ("status", "doctor"),
     ("defs", "demo"),
     ("cli",),

@@ -7,6 +7,7 @@ import typer
 
 from analytics_platform.cli.call import Call, call_of, console, say
 from analytics_platform.cli.diff import Annotations, AsJson, On, against, day, diff, finish
+from analytics_platform.cli.usage import usage
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,6 +56,7 @@ def check(
 
 
 app.command("diff")(diff)
+app.command("usage")(usage)
 
 
 @app.command("list")

@@ -28,8 +28,8 @@ Annotations = Annotated[
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="A contract's file, or a folder of all contracts.", exists=True)],
-    new: Annotated[Path, typer.Argument(help="What is to follow it: a file, or a folder.", exists=True)],
+    old: Annotated[Path, typer.Argument(help="A contract's file, or a folder of all contracts.")],
+    new: Annotated[Path, typer.Argument(help="What is to follow it: a file, or a folder.")],
     as_json: AsJson = False,
     annotations: Annotations = False,
     on: On = None,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from itertools import accumulate
 
 import polars as pl
@@ -19,7 +20,7 @@ import polars as pl
 from analytics_platform import duck
 from analytics_platform.contract.extract import BATCH, ROW, Extraction, duplicated, extraction, invalid
 from analytics_platform.contract.gate import Gate, Headers
-from analytics_platform.contract.model import EventContract
+from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
 from analytics_platform.contract.schema import LINEAGE_SCHEMA, silver_schema
@@ -105,6 +106,13 @@ def _decode_topic(
     route = pl.Series(routes, dtype=pl.Int32)
     for number, contract in enumerate(contracts):
         chosen = (route == number).arg_true()
+        if contract.deprecation is not None:
+            ended = kept[chosen]["ingested_at"] >= _end(contract.deprecation)
+            for place in chosen.filter(ended):
+                claims = gate.claims(values[place], {} if headers is None else headers[place])
+                reason = f"{contract.label} was taken until the end of {contract.deprecation.remove_after}"
+                faults[places[place]] = Rejected((Reason.VERSION_SUNSET,), (reason,), claims, contract.label)
+            chosen = chosen.filter(~ended)
         if chosen.is_empty():
             continue
         part = kept if chosen.len() == kept.height else kept[chosen]
@@ -117,6 +125,11 @@ def _decode_topic(
             codes, reasons = zip(*fault, strict=True)
             faults[places[place]] = Rejected(codes, reasons, claims, contract.label)
     return faults
+
+
+def _end(deprecation: Deprecation) -> datetime:
+    """The first instant at which it is over. When a record was *ingested* decides, so that a rebuild finds the same."""
+    return datetime.combine(deprecation.remove_after + timedelta(days=1), time(), UTC)
 
 
 def _screened(records: pl.DataFrame) -> Iterator[tuple[int, Rejected]]:

@@ -1,7 +1,7 @@
 """One domain's folder, read into a draft: what could be compiled, and everything that is wrong with it."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from analytics_platform.contract.reference import reference_of
 from analytics_platform.contract.source import MAX_BYTES, Source, read_source
 from analytics_platform.contract.sql import Bench
 from analytics_platform.contract.standard import check_standard
+from analytics_platform.contract.upcast import check_upcasts
 from analytics_platform.contract.vendor import Kind, check_vendor
 
 SUFFIX = ".odcs.yaml"
@@ -198,11 +199,19 @@ def _check_together(draft: Draft) -> None:
         broken=draft.broken,
     )
     with closing(bench):
-        for source, event in draft.events:
-            if not any(complaint.key.startswith("schema") for complaint in source.complaints):
-                check_rules(source, event, bench)
+        _check_expressions(draft, versions, bench)
         if (draft.folder / MARTS).is_dir():
             _read_marts(draft, draft.folder / MARTS, bench)
+
+
+def _check_expressions(draft: Draft, versions: Mapping[str, list[tuple[Source, EventContract]]], bench: Bench) -> None:
+    """Try row rules and up-casts over empty rows."""
+    for source, event in draft.events:
+        if not any(complaint.key.startswith("schema") for complaint in source.complaints):
+            check_rules(source, event, bench)
+    for name, pairs in versions.items():
+        if f"silver.{name}" not in draft.broken:
+            check_upcasts(pairs, bench)
 
 
 def _description(readme: Path) -> str:

@@ -20,6 +20,7 @@ from analytics_platform.contract.model import (
 )
 from analytics_platform.contract.source import Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
+from analytics_platform.contract.upcast import upcast_of
 from analytics_platform.contract.vendor import VENDOR, check_keys, ours
 
 HEADER = "header:"
@@ -55,6 +56,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         max_quarantined_share=_share(quarantine),
         compatibility=compatibility_of(source.root),
         deprecation=deprecation,
+        upcast=upcast_of(source.root),
     )
 
 

@@ -329,6 +329,11 @@ def _service(old: EventContract, new: EventContract) -> Iterator[Difference]:
                 "Readers were promised more." if weaker else "Readers are promised more.",
                 "Leave the mode as it is, or raise the major version." if weaker else "",
             )
+    if old.major == new.major and old.upcast != new.upcast:
+        reason = (
+            "Rows of the older major come into silver in another way, from now on and when their hours are rebuilt."
+        )
+        yield Difference("upcast", "changed", Verdict.COMPATIBLE, reason)
     yield from _deprecations(old.deprecation, new.deprecation, "version")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from analytics_platform.contract.source import Node, read_source
 from analytics_platform.contract.vendor import ours
 
-_OURS = {"identity", "envelope", "compatibility", "quarantine", "window"}
+_OURS = {"identity", "envelope", "compatibility", "quarantine", "upcast", "window"}
 _ELSEWHERE = {"version": "deprecation"}
 
 

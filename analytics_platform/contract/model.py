@@ -118,6 +118,16 @@ class Deprecation:
 
 
 @dataclass(frozen=True, slots=True)
+class Upcast:
+    """How rows of an older major get the shape of a newer one."""
+
+    major: int
+    """The older one."""
+    fields: Mapping[str, str]
+    """DuckDB expressions over the older major's columns, by the newer one's field."""
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field: of an event, a reference table, a mart, or of an object inside one of them."""
 
@@ -199,6 +209,8 @@ class EventContract:
     compatibility: Compatibility = Compatibility()
     deprecation: Deprecation | None = None
     """When this version ends: records ingested later are quarantined as `version_sunset`."""
+    upcast: Upcast | None = None
+    """How rows of the major before this one come into its shape."""
 
     @property
     def name(self) -> str:

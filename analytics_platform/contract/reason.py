@@ -31,6 +31,11 @@ class Reason(StrEnum):
     DUPLICATE_KEY = ("duplicate_key", "An object of the value has one key twice, so its meaning is not defined.", True)
     UNKNOWN_EVENT_TYPE = ("unknown_event_type", "The event type is not one of those contracted for this topic.", True)
     UNKNOWN_SCHEMA_VERSION = ("unknown_schema_version", "The event type has no contract of this schema version.", True)
+    VERSION_SUNSET = (
+        "version_sunset",
+        "The schema version was taken until the day its contract names, and that day is over.",
+        True,
+    )
     MISSING_FIELD = ("missing_field", "A required field is absent or null.", False)
     WRONG_TYPE = ("wrong_type", "A field's value is not of the contract's type, or too large for it.", False)
     RULE_VIOLATED = (
@@ -40,3 +45,8 @@ class Reason(StrEnum):
     )
     ROW_RULE_VIOLATED = ("row_rule_violated", "The row breaks a rule of the contract over several fields.", False)
     KEY_MISMATCH = ("key_mismatch", "The idempotency key is not the one derived from the business identifiers.", False)
+    UPCAST_FAILED = (
+        "upcast_failed",
+        "The row of an older major version does not fit the newer one after its up-cast.",
+        False,
+    )

@@ -103,13 +103,25 @@ class Bench:
             SqlRefused: It is not one boolean expression over single rows.
         """
         allowed = "is one boolean expression over the contract's columns"
+        self._check_expression(polars_schema(event.fields), sql, "BOOLEAN", allowed)
+
+    def check_expression(self, columns: Mapping[str, DataType], sql: str, kind: str) -> None:
+        """Try an expression over the columns of a single row, that has to be of one of DuckDB's types.
+
+        Raises:
+            SqlRefused: It is not one expression over single rows, or of another type.
+        """
+        allowed = f"is one expression of type {kind} over the older version's columns"
+        self._check_expression(columns, sql, kind, allowed)
+
+    def _check_expression(self, columns: Mapping[str, DataType], sql: str, kind: str, allowed: str) -> None:
         # The line breaks keep a comment at the end of the expression from swallowing what follows.
         query = f"SELECT (\n{sql}\n) AS passes FROM candidate"
         try:
             tree = self._tree(query)
         except SqlRefused as other:
             raise SqlRefused(other.found, allowed) from other
-        self._create("candidate", polars_schema(event.fields))
+        self._create("candidate", columns)
         try:
             if _tables_in(tree) != {"candidate"}:
                 raise SqlRefused("another table", allowed)
@@ -120,7 +132,7 @@ class Bench:
             self._refuse_unsteady(tree)
             result = self._connection.execute(query)
             _, kinds = _columns_of(result)
-            if kinds != ["BOOLEAN"]:
+            if kinds != [kind]:
                 raise SqlRefused(f"an expression of type {', '.join(kinds)}", allowed)
             if result.fetchall():
                 raise SqlRefused("an aggregate", allowed)
