@@ -122,7 +122,7 @@ class Gate:
         try:
             envelope = self._envelope(value)
         except (msgspec.DecodeError, RecursionError) as error:
-            return Rejected((_code(error),), (_sentence(str(error)),))
+            return _no_object(value, error)
         claims, faults = self._read_claims(envelope, headers)
         if faults:
             codes, reasons = zip(*faults, strict=True)
@@ -238,6 +238,20 @@ def _header_faults(fields: Sequence[tuple[Field, str]], headers: Headers) -> lis
         except msgspec.ValidationError as error:
             faults.append((Reason.WRONG_TYPE, f"header {name}: {_lower(str(error))}"))
     return faults
+
+
+_anything = msgspec.json.Decoder(msgspec.Raw).decode
+"""Reads a value to its end without building it, and fails where it is no JSON."""
+
+
+def _no_object(value: bytes, error: Exception) -> Rejected:
+    """Why a value has no envelope. The gate stops at the first byte of what is no object: whether it is JSON is left."""
+    if _code(error) is Reason.NOT_AN_OBJECT:
+        try:
+            _anything(value)
+        except (msgspec.DecodeError, RecursionError) as fault:
+            error = fault
+    return Rejected((_code(error),), (_sentence(str(error)),))
 
 
 def _code(error: Exception) -> Reason:
