@@ -19,6 +19,8 @@ HOMES = {
     "yaml": ("contract/",),
     "dagster": ("defs/", "definitions.py"),
     "duckdb": ("duck.py",),
+    "jinja2": ("pages/",),
+    "markupsafe": ("pages/",),
 }
 
 LEVELS = (
@@ -31,7 +33,7 @@ LEVELS = (
     ("derive", "gold"),
     ("catchup",),
     ("stream", "rebuild", "gaps", "query", "usage"),
-    ("status", "doctor", "impact"),
+    ("status", "doctor", "impact", "pages"),
     ("defs", "demo"),
     ("cli",),
     ("definitions",),
