@@ -225,8 +225,8 @@ def test_no_value_is_shown(tmp_path: Path) -> None:
     """Wherever a sender put it: in a field, in a name, in a claim, in bytes that are no JSON."""
     mail = "ana@example.com"
     values = [
-        order(product=mail, cents=60),
         order(order_id=mail, cents=70, **{mail: mail}),
+        order(product=mail, cents=60),
         order(order_id="o-3", cents=80, extra={"inner": {mail: [mail]}}),
         json.dumps({"event_type": mail, "to": mail}).encode(),
         f'{{"to": "{mail}"'.encode(),
