@@ -6,16 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from analytics_platform.contract.model import EventContract, Field, Identity, KeyMode, LogicalType
+from analytics_platform.contract.model import Deprecation, EventContract, Field, Identity, KeyMode, LogicalType
 from analytics_platform.contract.rule import in_words
 from analytics_platform.stopwatch import spell
 
 SHOWN: Mapping[str, str] = {
-    "EventContract": "header topic fields envelope identity row_rules freshness max_quarantined_share",
+    "EventContract": (
+        "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation"
+    ),
     "ReferenceContract": "header fields primary_key file",
     "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs freshness",
     "Header": "id name version status domain description owners tags path digest",
-    "Field": "name type required description rules fields item unit classification deprecated examples",
+    "Field": "name type required description rules fields item unit classification deprecated deprecation examples",
     "Rules": (
         "pattern min_length max_length minimum maximum exclusive_minimum exclusive_maximum multiple_of min_items max_items "
         "enum"
@@ -103,6 +105,12 @@ def key_said(contract: EventContract) -> list[str]:
         return [said[identity.mode], f"{copies} Copies are found over all history, by {identity.time_field}."]
     window = spell((identity.window or timedelta(0)).total_seconds())
     return [said[identity.mode], f"{copies} Copies are found if their occurred_at lie at most {window} apart."]
+
+
+def end_said(deprecation: Deprecation) -> str:
+    """When something ends, and what to use instead."""
+    instead = "" if deprecation.replaced_by is None else f"; use {deprecation.replaced_by} instead"
+    return f"Announced on {deprecation.announced_on}, kept to the end of {deprecation.remove_after}{instead}."
 
 
 def also(item: Any) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 
 from analytics_platform.contract import model
 from analytics_platform.contract.load import load_catalog
-from analytics_platform.contract.model import Catalog, EventContract, Field
+from analytics_platform.contract.model import Catalog, Deprecation, EventContract, Field
 from analytics_platform.errors import PagesNotWritten
 from analytics_platform.pages.describe import SHOWN
 from analytics_platform.pages.measure import Measured, TableMeasure
@@ -133,7 +133,7 @@ def test_an_event_says_everything_its_contract_does(pages: dict[str, str]) -> No
         "The platform derives the key: the sha256 of order_placed, order_id, placed_at, joined by U+001F, in hexadecimal.",
         "Copies are found over all history, by placed_at.",
         "currency_is_known",
-        "Freshness the newest row is at most 2 h old Quarantine at most 10 % of the records",
+        "Freshness the newest row is at most 2 h old Compatibility shape FULL_TRANSITIVE, rules BACKWARD_TRANSITIVE Quarantine at most 10 % of the records",
         "contracts/shop/order_placed/1.1.0.odcs.yaml",
         "contracts/shop/order_placed/1.0.0.odcs.yaml",
         "Tags sales",
@@ -205,7 +205,7 @@ class LaterField(Field):
 
 @dataclass(frozen=True)
 class LaterContract(EventContract):
-    compatibility: str = "FULL"
+    tier: str = "none"
     upcast: tuple[str, ...] = ()
 
 
@@ -216,12 +216,25 @@ def test_what_contracts_come_to_declare_is_shown_under_its_own_name(catalog: Cat
     field = LaterField(
         **{item.name: getattr(first, item.name) for item in fields(first)}, sunset=Sunset(date(2027, 1, 31), "<b>")
     )
-    later = LaterContract(**own | {"fields": (field, *event.fields[1:])}, compatibility="BACKWARD", upcast=("a", "b"))
+    later = LaterContract(**own | {"fields": (field, *event.fields[1:])}, tier="gold", upcast=("a", "b"))
 
     said = Html(site(changed(catalog, later), NOTHING)[EVENT]).said
 
-    assert "Also declared compatibility BACKWARD upcast a, b" in said
+    assert "Also declared tier gold upcast a, b" in said
     assert "Sunset: remove after: 2027-01-31; replaced by: <b>." in said
+
+
+def test_what_is_announced_to_end(catalog: Catalog) -> None:
+    event = catalog.domains["shop"].events[-1]
+    ends = Deprecation(date(2026, 7, 1), date(2026, 10, 1), "<u>")
+    field = replace(event.fields[-1], deprecated=True, deprecation=ends)
+    later = replace(event, fields=(*event.fields[:-1], field), deprecation=replace(ends, replaced_by=None))
+
+    said = Html(site(changed(catalog, later), NOTHING)[EVENT]).said
+
+    assert "lines deprecated array of object optional" in said
+    assert "Announced on 2026-07-01, kept to the end of 2026-10-01; use <u> instead." in said
+    assert "Version 1.1.0 active deprecated Announced on 2026-07-01, kept to the end of 2026-10-01. Fields" in said
 
 
 def test_names_that_are_shown_are_those_of_the_model() -> None:
