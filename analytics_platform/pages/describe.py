@@ -12,7 +12,8 @@ from analytics_platform.stopwatch import spell
 
 SHOWN: Mapping[str, str] = {
     "EventContract": (
-        "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation"
+        "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation "
+        "upcast"
     ),
     "ReferenceContract": "header fields primary_key file",
     "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs freshness",

@@ -8,7 +8,7 @@ import pytest
 
 from analytics_platform.contract import model
 from analytics_platform.contract.load import load_catalog
-from analytics_platform.contract.model import Catalog, Deprecation, EventContract, Field
+from analytics_platform.contract.model import Catalog, Deprecation, EventContract, Field, Upcast
 from analytics_platform.errors import PagesNotWritten
 from analytics_platform.pages.describe import SHOWN
 from analytics_platform.pages.measure import Measured, TableMeasure
@@ -206,7 +206,7 @@ class LaterField(Field):
 @dataclass(frozen=True)
 class LaterContract(EventContract):
     tier: str = "none"
-    upcast: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 def test_what_contracts_come_to_declare_is_shown_under_its_own_name(catalog: Catalog) -> None:
@@ -216,11 +216,11 @@ def test_what_contracts_come_to_declare_is_shown_under_its_own_name(catalog: Cat
     field = LaterField(
         **{item.name: getattr(first, item.name) for item in fields(first)}, sunset=Sunset(date(2027, 1, 31), "<b>")
     )
-    later = LaterContract(**own | {"fields": (field, *event.fields[1:])}, tier="gold", upcast=("a", "b"))
+    later = LaterContract(**own | {"fields": (field, *event.fields[1:])}, tier="gold", regions=("a", "b"))
 
     said = Html(site(changed(catalog, later), NOTHING)[EVENT]).said
 
-    assert "Also declared tier gold upcast a, b" in said
+    assert "Also declared tier gold regions a, b" in said
     assert "Sunset: remove after: 2027-01-31; replaced by: <b>." in said
 
 
@@ -235,6 +235,16 @@ def test_what_is_announced_to_end(catalog: Catalog) -> None:
     assert "lines deprecated array of object optional" in said
     assert "Announced on 2026-07-01, kept to the end of 2026-10-01; use <u> instead." in said
     assert "Version 1.1.0 active deprecated Announced on 2026-07-01, kept to the end of 2026-10-01. Fields" in said
+
+
+def test_how_rows_of_an_older_major_come_into_shape(catalog: Catalog) -> None:
+    event = catalog.domains["shop"].events[-1]
+    later = replace(event, upcast=Upcast(1, {"cents": "CAST(euros * 100 AS bigint)", "note": "'<u>'"}))
+
+    said = Html(site(changed(catalog, later), NOTHING)[EVENT]).said
+
+    assert "Rows of major version 1" in said
+    assert "Field SQL cents CAST(euros * 100 AS bigint) note '<u>' Service levels" in said
 
 
 def test_names_that_are_shown_are_those_of_the_model() -> None:
