@@ -17,6 +17,7 @@
     │       ├── PartitionGone       a partition that was read does not exist any more
     │       └── TopicRecreated      the topic was deleted and made again
     ├── QueryFailed                 a statement of SQL cannot be answered
+    ├── PagesNotWritten             the contracts' pages cannot be written where they were wanted
     ├── DemoFailed                  the demo cannot start or go on
     └── LakeError
         ├── ProgressLost            a table with rows has forgotten a partition's progress
@@ -311,6 +312,15 @@ class QueryFailed(AnalyticsError):
         """`reason`: whole sentences, DuckDB's own words among them."""
         self.reason = reason
         super().__init__(reason)
+
+
+class PagesNotWritten(AnalyticsError):
+    """The contracts' pages cannot be written where they were wanted."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        """`reason`: what the file system says."""
+        self.folder, self.reason = folder, reason
+        super().__init__(f"{folder}: the pages cannot be written there: {reason}. Name another folder with --output.")
 
 
 class DemoFailed(AnalyticsError):

@@ -120,24 +120,13 @@ class _Rebuild:
     def silver_of(self, topic: str) -> None:
         """Mend quarantine and silver of one topic, slice by slice."""
         for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
-            records = self._records(topic, span)
+            records = records_within(self.lake, topic, span)
             self.records += records.height
             judged = derive.judge(records, self.domain.events_of(topic))
             self._mend_quarantine(topic, span, records, judged)
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, judged)
             self.on_slice(f"{topic} {span[0]:%Y-%m-%dT%H:%M:%S}..{span[1]:%H:%M:%S}: {records.height:,} records judged")
-
-    def _records(self, topic: str, span: Span) -> pl.DataFrame:
-        table = self.lake.newest(bronze.spec(topic))
-        if table is None:
-            return pl.DataFrame(schema=bronze.SCHEMA)
-        near = Snapshot.of(table).touching("ingested_at", [span]).scan()
-        found = near.filter(_within("ingested_at", span) & pl.col("gap_end").is_null()).collect()
-        # A record that stands there twice is damage of another kind; judge it once.
-        return found.unique(["topic_id", "partition", "offset"], keep="first").sort(
-            "ingested_at", "partition", "offset"
-        )
 
     def _mend_quarantine(self, topic: str, span: Span, records: pl.DataFrame, judged: derive.Judged) -> None:
         spec = quarantine.spec(self.domain.name)
@@ -269,6 +258,17 @@ def slices(lake: Lake, topic: str, hours: Span, max_rows: int) -> Iterator[Span]
             start, rows = at, 0
         rows += count
     yield start, hours[1]
+
+
+def records_within(lake: Lake, topic: str, span: Span) -> pl.DataFrame:
+    """The bronze records of a span, each once, in the order they came in."""
+    table = lake.newest(bronze.spec(topic))
+    if table is None:
+        return pl.DataFrame(schema=bronze.SCHEMA)
+    near = Snapshot.of(table).touching("ingested_at", [span]).scan()
+    found = near.filter(_within("ingested_at", span) & pl.col("gap_end").is_null()).collect()
+    # A record that stands there twice is damage of another kind; judge it once.
+    return found.unique(["topic_id", "partition", "offset"], keep="first").sort("ingested_at", "partition", "offset")
 
 
 def _whole_ms(at: datetime) -> datetime:

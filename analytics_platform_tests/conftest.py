@@ -9,6 +9,7 @@ import pytest
 from analytics_platform.errors import BrokerNotStarted
 from analytics_platform.kafka.apache import ApacheKafka, missing
 from analytics_platform.kafka.embedded import EmbeddedBroker
+from analytics_platform_tests.pages import browser
 
 KAFKA_REQUIRED = os.environ.get("REQUIRE_KAFKA", "") not in {"", "0"}
 """Set where the tests on Apache Kafka must not be left out: then what is missing fails them."""
@@ -18,6 +19,10 @@ KAFKA_RUNNING = os.environ.get("TEST_KAFKA")
 
 
 def pytest_report_header() -> list[str]:
+    return [*_kafka_header(), browser.header()]
+
+
+def _kafka_header() -> list[str]:
     if KAFKA_RUNNING:
         return [f"Apache Kafka: tests marked `kafka` run against {KAFKA_RUNNING}"]
     reason = missing()
@@ -35,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
         if reason is not None and item.get_closest_marker("kafka"):
             item.add_marker(pytest.mark.skip(reason=f"Apache Kafka: {reason}"))
+        if browser.CHROMIUM is None and not browser.REQUIRED and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason=browser.header()))
 
 
 @pytest.fixture(scope="session")

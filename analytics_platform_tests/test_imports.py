@@ -19,6 +19,8 @@ HOMES = {
     "yaml": ("contract/",),
     "dagster": ("defs/", "definitions.py"),
     "duckdb": ("duck.py",),
+    "jinja2": ("pages/",),
+    "markupsafe": ("pages/",),
 }
 
 LEVELS = (
@@ -26,12 +28,12 @@ LEVELS = (
     ("settings",),
     ("duck", "kafka"),
     ("parquet", "contract", "lake", "revision"),
-    ("report", "bronze", "window"),
+    ("report", "bronze", "window", "outline"),
     ("tally", "quarantine", "silver", "reference", "refetch"),
     ("derive", "gold"),
     ("catchup",),
     ("stream", "rebuild", "gaps", "query", "usage"),
-    ("status", "doctor"),
+    ("status", "doctor", "impact", "pages"),
     ("defs", "demo"),
     ("cli",),
     ("definitions",),

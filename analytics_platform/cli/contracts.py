@@ -7,6 +7,8 @@ import typer
 
 from analytics_platform.cli.call import Call, call_of, console, say
 from analytics_platform.cli.diff import Annotations, AsJson, On, against, day, diff, finish
+from analytics_platform.cli.impact import impact
+from analytics_platform.cli.pages import docs
 from analytics_platform.cli.usage import usage
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from analytics_platform.contract.model import Header
 
 app = typer.Typer(help="Check and list the contracts.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(impact)
+app.command()(docs)
 
 
 @app.command()

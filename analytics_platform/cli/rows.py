@@ -36,7 +36,7 @@ def write_table(answer: Answer, file: IO[bytes], most: int | None) -> int:
         plans = list(rows)
         file.write("\n".join(str(plan) for _, plan in plans).encode() + b"\n")
         return len(plans)
-    shown = [[_cell(value) for value in row] for row in islice(rows, most)]
+    shown = [[cell(value) for value in row] for row in islice(rows, most)]
     count = len(shown) + sum(1 for _ in rows)
     width = shutil.get_terminal_size().columns if file.isatty() else None
     fitting = _fitting(answer.columns, shown, width)
@@ -124,7 +124,8 @@ def _distinct(names: list[str]) -> list[str]:
     return found
 
 
-def _cell(value: Any) -> Text:
+def cell(value: Any, longest: int = _CELL) -> Text:
+    """A value in a cell for people: one line, cut, and nothing in it that could steer the terminal."""
     if value is None:
         return Text("null", style="dim")
     if isinstance(value, str):
@@ -140,8 +141,8 @@ def _cell(value: Any) -> Text:
     else:
         text = _csv(value)
     # One row is one line, and a value from outside cannot steer the terminal.
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: _CELL * 4])
-    return Text(text if len(text) <= _CELL else f"{text[: _CELL - 1]}…")
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: longest * 4])
+    return Text(text if len(text) <= longest else f"{text[: longest - 1]}…")
 
 
 def _csv(value: Any) -> str:

@@ -4,6 +4,7 @@ What the standard offers but the platform does not hold up (`unique`, library ch
 ignored: a contract promises nothing that is not checked.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -111,6 +112,7 @@ def _field(node: Node, name: str) -> Field:
         classification=node["classification"].text or None,
         deprecated=node["deprecated"].value is True,
         deprecation=deprecation,
+        examples=tuple(example.text or json.dumps(example.value, ensure_ascii=False) for example in node["examples"]),
     )
 
 

@@ -145,6 +145,8 @@ class Field:
     deprecated: bool = False
     deprecation: Deprecation | None = None
     """When a deprecated field goes, where that was announced."""
+    examples: tuple[str, ...] = ()
+    """Values for readers, as text; what is no text stands in JSON."""
 
 
 @dataclass(frozen=True, slots=True)

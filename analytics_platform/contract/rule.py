@@ -11,6 +11,28 @@ import polars as pl
 from analytics_platform.contract.model import Field, LogicalType, Rules
 
 
+def in_words(rules: Rules) -> list[str]:
+    """Each rule in a few words, as `≥ 0` or `matches [A-Z]{3}`."""
+    bounds = (
+        ("≥", rules.minimum),
+        ("≤", rules.maximum),
+        (">", rules.exclusive_minimum),
+        ("<", rules.exclusive_maximum),
+        ("a multiple of", rules.multiple_of),
+        ("matches", rules.pattern),
+        ("length ≥", rules.min_length),
+        ("length ≤", rules.max_length),
+        ("items ≥", rules.min_items),
+        ("items ≤", rules.max_items),
+        ("one of", ", ".join(rules.enum) if rules.enum else None),
+    )
+    return [
+        f"{sign} {bound:g}" if isinstance(bound, float) else f"{sign} {bound}"
+        for sign, bound in bounds
+        if bound is not None
+    ]
+
+
 def conditions(field: Field) -> Iterator[tuple[str, pl.Expr]]:
     """Every rule of a column and of what is inside it: the sentence, and what is true of the rows that keep the rule."""
     for sentence, condition in _conditions(field, pl.col(field.name), field.name):

@@ -17,6 +17,7 @@ import dagster as dg
 from analytics_platform.contract.model import Domain, table_name
 from analytics_platform.defs.specs import asset_key, events_by_type
 from analytics_platform.report import Account, BurstReport
+from analytics_platform.stopwatch import spell
 
 
 def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
@@ -55,7 +56,7 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
                     "freshness",
                     asset=asset_key("silver", name),
                     description=(
-                        f"Nothing waits in the topic, or the newest row is not older than {_spell(allowed.total_seconds())}. "
+                        f"Nothing waits in the topic, or the newest row is not older than {spell(allowed.total_seconds())}. "
                         "That a producer went quiet shows in the asset's freshness policy instead."
                     ),
                 )
@@ -175,13 +176,13 @@ def _quarantine_share(domain: Domain, report: BurstReport) -> dg.AssetCheckResul
 def _freshness(name: str, newest: datetime | None, allowed: float, lag: int, now: datetime) -> dg.AssetCheckResult:
     age = None if newest is None else (now - newest).total_seconds()
     waits = f"{lag:,} offsets wait" if lag else "nothing waits"
-    told = "no row came in this burst" if age is None else f"the newest row is {_spell(age)} old"
+    told = "no row came in this burst" if age is None else f"the newest row is {spell(age)} old"
     return dg.AssetCheckResult(
         passed=lag == 0 or (age is not None and age <= allowed),
         severity=dg.AssetCheckSeverity.WARN,
         asset_key=asset_key("silver", name),
         check_name="freshness",
-        description=f"{waits}; {told}, allowed is {_spell(allowed)}",
+        description=f"{waits}; {told}, allowed is {spell(allowed)}",
         metadata={"lag": lag, "allowed_seconds": allowed, **({} if age is None else {"freshness_seconds": age})},
     )
 
@@ -193,12 +194,3 @@ def _updated(mart: str, broken: str | None) -> dg.AssetCheckResult:
         check_name="updated",
         description=broken or "up to date",
     )
-
-
-def _spell(seconds: float) -> str:
-    """A duration in its two largest units, for people: `3 h 5 min`."""
-    for unit, size, below, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= size:
-            whole, rest = divmod(int(seconds), size)
-            return f"{whole} {unit} {rest // part} {below}" if rest // part else f"{whole} {unit}"
-    return f"{seconds:.1f} s"

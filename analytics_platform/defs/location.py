@@ -9,6 +9,7 @@ import dagster as dg
 from analytics_platform.contract.model import Catalog
 from analytics_platform.defs.assets import reference_assets, stream_assets
 from analytics_platform.defs.jobs import AssetJob, domain_jobs, prune_schedule, sensor_name
+from analytics_platform.defs.preview import impact_job
 from analytics_platform.defs.sensors import domain_sensor, refused_sensor
 from analytics_platform.defs.specs import topic_specs
 from analytics_platform.errors import ContractError
@@ -32,7 +33,7 @@ def code_location(
     if complaints and not catalog.domains:
         raise ContractError(complaints)
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = []
-    jobs: list[AssetJob] = []
+    jobs: list[AssetJob | dg.JobDefinition] = []
     sensors: list[dg.SensorDefinition] = [refused_sensor(complaints)] if complaints else []
     with warnings.catch_warnings():
         # BackfillPolicy and pools are marked beta; every process would say so on every start.
@@ -41,7 +42,7 @@ def code_location(
             assets += [*topic_specs(domain), stream_assets(domain, settings, clock)]
             assets += [reference_assets(domain, contract, settings) for contract in domain.references]
             wanted = domain_jobs(domain, settings)
-            jobs += wanted.all
+            jobs += [*wanted.all, impact_job(domain, settings, clock)]
             sensors.append(domain_sensor(domain, wanted, settings, clock))
         return dg.Definitions(
             assets=assets,

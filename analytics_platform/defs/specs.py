@@ -17,6 +17,7 @@ from analytics_platform.contract.model import (
     ReferenceContract,
     table_name,
 )
+from analytics_platform.contract.rule import in_words
 from analytics_platform.contract.schema import (
     BRONZE,
     QUARANTINE,
@@ -194,7 +195,7 @@ def _columns(
     described = []
     for column in columns:
         field = by_name.get(column.name)
-        rules = [] if field is None else _rules(field)
+        rules = [] if field is None else in_words(field.rules)
         described.append(
             dg.TableColumn(
                 column.name,
@@ -222,28 +223,6 @@ def _described(field: Field) -> str:
     notes += [field.classification] if field.classification else []
     notes += ["deprecated"] if field.deprecated else []
     return f"{field.description} ({'; '.join(notes)})" if notes else field.description
-
-
-def _rules(field: Field) -> list[str]:
-    rules = field.rules
-    bounds = (
-        ("≥", rules.minimum),
-        ("≤", rules.maximum),
-        (">", rules.exclusive_minimum),
-        ("<", rules.exclusive_maximum),
-        ("a multiple of", rules.multiple_of),
-        ("matches", rules.pattern),
-        ("length ≥", rules.min_length),
-        ("length ≤", rules.max_length),
-        ("items ≥", rules.min_items),
-        ("items ≤", rules.max_items),
-        ("one of", ", ".join(rules.enum) if rules.enum else None),
-    )
-    return [
-        f"{sign} {bound:g}" if isinstance(bound, float) else f"{sign} {bound}"
-        for sign, bound in bounds
-        if bound is not None
-    ]
 
 
 def _single(columns: tuple[str, ...]) -> tuple[str, ...]:
