@@ -34,6 +34,9 @@ from analytics_platform.silver import Split
 
 _COORDINATES = ["topic_id", "partition", "offset"]
 
+STREAM = "stream"
+"""Who changed a row's status when contracts changed between the quarantine's commit and silver's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -67,6 +70,13 @@ class Judged:
         ]
         empty = pl.DataFrame(schema={name: REJECT_SCHEMA[name] for name in (*_COORDINATES, "event_type")})
         return pl.concat([empty, *frames])
+
+    def good_but(self, discarded: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+        """The valid rows without the records at some coordinates: those given up while they were in quarantine."""
+        if discarded.is_empty():
+            return self.good
+        places = discarded.select(_topic_id="topic_id", _partition="partition", _offset="offset")
+        return {name: rows.join(places, on=places.columns, how="anti") for name, rows in self.good.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +175,12 @@ def take_in(
     """
     judged = judge(part.records, domain.events_of(part.log.topic))
     lap("decode")
-    quarantined = _take_rejected(lake, domain, part, judged, now)
+    quarantined, discarded = _take_rejected(lake, domain, part, judged, now)
     lap("quarantine")
+    good = judged.good_but(discarded)
     splits = {
-        name: _take_good(lake, domain.versions_of(name), part, judged) for name in domain.event_types_of(part.log.topic)
+        name: _take_good(lake, domain.versions_of(name), part, judged, good)
+        for name in domain.event_types_of(part.log.topic)
     }
     lap("silver")
     return Taken(
@@ -212,9 +224,11 @@ def _per_partition(rows: pl.DataFrame, column: str) -> dict[int, int]:
     return dict(rows.group_by(column).len().iter_rows())
 
 
-def _take_good(lake: Lake, versions: Sequence[EventContract], part: Slice, judged: Judged) -> Split:
+def _take_good(
+    lake: Lake, versions: Sequence[EventContract], part: Slice, judged: Judged, valid: Mapping[str, pl.DataFrame]
+) -> Split:
     spec, contract = silver.spec(versions), silver.newest(versions)
-    good = judged.good.get(contract.name, pl.DataFrame(schema=spec.schema))
+    good = valid.get(contract.name, pl.DataFrame(schema=spec.schema))
     nothing = Split(good.clear(), good.clear())
     found = nothing
 
@@ -251,13 +265,21 @@ def _metadata(part: Slice, split: Split, judged: Judged, moves: Sequence[Move]) 
     return {"accounting": json.dumps(account)}
 
 
-def _take_rejected(lake: Lake, domain: Domain, part: Slice, judged: Judged, now: datetime) -> pl.DataFrame:
-    """Commit to the quarantine; returns the rows of `judged.rejected` that it did not have yet."""
+def _take_rejected(
+    lake: Lake, domain: Domain, part: Slice, judged: Judged, now: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Commit to the quarantine; returns the rows of `judged.rejected` that it did not have yet, and those discarded.
+
+    Only rows that are `new` can be discarded, and whatever is good stops being `new` in this commit: so what is not
+    discarded by now never will be before silver takes it in.
+    """
     digest = contracts_digest(domain.events_of(part.log.topic))
     wanted = quarantine.rows(part.records, judged.rejected, digest, now)
     metadata = {"contracts": digest}
+    discarded = quarantine.discarded(wanted.clear())
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
+        nonlocal discarded
         new = wanted.filter(bronze.within([move.range for move in left]))
         starts = {move.app_id: move.range.start for move in left}
         seen = [replace(move.range, end=starts.get(move.app_id, move.range.end)) for move in part.moves]
@@ -266,9 +288,10 @@ def _take_rejected(lake: Lake, domain: Domain, part: Slice, judged: Judged, now:
             return Change(new, metadata=metadata) if left else None
         # After a crash: the contracts may have changed since the quarantine took these records in. Judge them again.
         standing = quarantine.standing(table.snapshot(), part.log, seen)
+        discarded = quarantine.discarded(standing)
         is_open = bronze.within(seen) & _undecided(lake, domain, part.log, seen)
         good = judged.good_coordinates().with_columns(topic=pl.lit(part.log.topic)).filter(is_open)
-        mended = quarantine.settled(standing.filter(is_open), wanted.filter(is_open), good, now)
+        mended = quarantine.settled(standing.filter(is_open), wanted.filter(is_open), good, now, STREAM)
         rows = pl.concat([standing.filter(~is_open), mended])
         if rows.sort(quarantine.KEY).equals(standing.sort(quarantine.KEY)):
             return Change(new, metadata=metadata) if left else None
@@ -276,7 +299,20 @@ def _take_rejected(lake: Lake, domain: Domain, part: Slice, judged: Judged, now:
         return Change(pl.concat([rows, new]), replaces=slice_sql, metadata=metadata)
 
     committed = commit(lake, quarantine.spec(domain.name), change, part.moves, always=True)
-    return judged.rejected.filter(bronze.within([move.range for move in committed.moves]))
+    return judged.rejected.filter(bronze.within([move.range for move in committed.moves])), discarded
+
+
+def taken(table: Pinned, rows: pl.DataFrame, topic: str, columns: tuple[str, str, str]) -> pl.DataFrame:
+    """Those rows that the table's own progress has passed; the others are for the stream to take in.
+
+    `columns`: what the rows call topic id, partition and offset.
+    """
+    parts = []
+    for (log_id, partition), group in rows.group_by(columns[0], columns[1]):
+        end = table.progress(Log(topic, str(log_id)).app_id(int(str(partition))))
+        within = bronze.within([OffsetRange(int(str(partition)), 0, end or 0)], columns[1], columns[2])
+        parts.append(group.filter(within))
+    return pl.concat(parts) if parts else rows
 
 
 def _undecided(lake: Lake, domain: Domain, log: Log, ranges: Sequence[OffsetRange]) -> pl.Expr:

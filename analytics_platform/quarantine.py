@@ -61,11 +61,23 @@ def rows(records: pl.DataFrame, rejected: pl.DataFrame, digest: str, at: datetim
     """
     joined = rejected.join(records, on=["topic_id", "partition", "offset"], how="inner", maintain_order="left")
     return joined.with_columns(
-        contract_digest=pl.lit(digest), status=pl.lit(NEW), status_at=pl.lit(at, SCHEMA["status_at"])
+        contract_digest=pl.lit(digest),
+        status=pl.lit(NEW),
+        status_at=pl.lit(at, SCHEMA["status_at"]),
+        changed_by=None,
+        discarded_for=None,
     ).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
-def settled(standing: pl.DataFrame, wanted: pl.DataFrame, good: pl.DataFrame, at: datetime) -> pl.DataFrame:
+def settled(
+    standing: pl.DataFrame,
+    wanted: pl.DataFrame,
+    good: pl.DataFrame,
+    at: datetime,
+    by: str,
+    *,
+    revive: bool = False,
+) -> pl.DataFrame:
     """What a slice of the quarantine should be, given what stands there and how its records are judged now.
 
     Rows judged the same stay as they are, to the letter. Rows whose reasons changed get the new ones. Rows that are
@@ -76,13 +88,18 @@ def settled(standing: pl.DataFrame, wanted: pl.DataFrame, good: pl.DataFrame, at
         wanted: Rows that should be there, in the table's columns.
         good: Coordinates (`KEY`) of records that are valid now.
         at: When.
+        by: Who is at work, for rows whose status changes.
+        revive: Whether discarded rows that are good now become `replayed` too.
     """
-    now = pl.lit(at, SCHEMA["status_at"])
+    now, me = pl.lit(at, SCHEMA["status_at"]), pl.lit(by, SCHEMA["changed_by"])
     first = standing.unique(KEY, keep="first", maintain_order=True)
     healed = first.join(good.select(KEY), on=KEY, how="semi", maintain_order="left")
+    waits = pl.col("status").is_in([NEW, DISCARDED] if revive else [NEW])
     healed = healed.with_columns(
-        status_at=pl.when(pl.col("status") == NEW).then(now).otherwise("status_at"),
-        status=pl.when(pl.col("status") == NEW).then(pl.lit(REPLAYED)).otherwise("status"),
+        status_at=pl.when(waits).then(now).otherwise("status_at"),
+        changed_by=pl.when(waits).then(me).otherwise("changed_by"),
+        discarded_for=pl.when(waits).then(None).otherwise("discarded_for"),
+        status=pl.when(waits).then(pl.lit(REPLAYED)).otherwise("status"),
     )
     both = first.join(
         wanted.select(
@@ -104,7 +121,31 @@ def settled(standing: pl.DataFrame, wanted: pl.DataFrame, good: pl.DataFrame, at
         contract="new_contract",
         contract_digest=pl.when(same).then("contract_digest").otherwise("new_digest"),
         status_at=pl.when(back).then(now).otherwise("status_at"),
+        changed_by=pl.when(back).then(me).otherwise("changed_by"),
         status=pl.when(back).then(pl.lit(NEW)).otherwise("status"),
     ).select(list(SCHEMA))
     added = wanted.join(first.select(KEY), on=KEY, how="anti", maintain_order="left")
     return pl.concat([healed, both, added]).sort(KEY)
+
+
+def given_up(rows: pl.DataFrame, reason: str, at: datetime, by: str) -> pl.DataFrame:
+    """The rows with those that were `new` discarded: they stay out of silver until a replay names them.
+
+    Args:
+        rows: In the table's columns. Other statuses stay: a `replayed` row is in silver.
+        reason: Why, in words.
+        at: When.
+        by: Who.
+    """
+    waits = pl.col("status") == NEW
+    return rows.with_columns(
+        status_at=pl.when(waits).then(pl.lit(at, SCHEMA["status_at"])).otherwise("status_at"),
+        changed_by=pl.when(waits).then(pl.lit(by)).otherwise("changed_by"),
+        discarded_for=pl.when(waits).then(pl.lit(reason)).otherwise("discarded_for"),
+        status=pl.when(waits).then(pl.lit(DISCARDED)).otherwise("status"),
+    )
+
+
+def discarded(rows: pl.DataFrame) -> pl.DataFrame:
+    """Coordinates (`KEY`) of the rows that somebody gave up."""
+    return rows.filter(pl.col("status") == DISCARDED).select(KEY)

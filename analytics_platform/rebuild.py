@@ -7,7 +7,7 @@ before it gets there.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +17,6 @@ from analytics_platform import bronze, derive, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.duck import literal
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
-from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
 from analytics_platform.lake.table import Lake
@@ -39,6 +38,7 @@ def rebuild(
     *,
     layers: frozenset[str] = LAYERS,
     clock: Callable[[], datetime],
+    by: str = "rebuild",
     on_slice: Callable[[str], None] = lambda _line: None,
 ) -> RebuildReport:
     """Make the selected layers again for records ingested in `[start, end)`, from the layer above each.
@@ -53,6 +53,7 @@ def rebuild(
         end: UTC, exclusive.
         layers: Of bronze, silver, gold.
         clock: The time in UTC.
+        by: Who is at work, for rows of the quarantine whose status changes.
         on_slice: Called with a readable line after each slice.
 
     Durable on return: the hours of every selected layer are what the layer above says.
@@ -64,7 +65,7 @@ def rebuild(
         BronzeIncomplete: records are missing and Kafka cannot give them back.
     """
     # Rows were ingested at whole milliseconds: the same rows lie between bounds moved up to the next one.
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, on_slice)
+    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice)
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -72,7 +73,7 @@ def rebuild(
             work.added[bronze.spec(topic).title] += fetched
             if fetched:
                 on_slice(f"{topic}: {fetched:,} records were missing from bronze and were fetched again")
-    before = work.rewrites()
+    before = silver.rewrites(work.lake, domain)
     if "silver" in layers:
         for topic in domain.topics:
             work.silver_of(topic)
@@ -97,6 +98,7 @@ class _Rebuild:
     settings: Settings
     hours: Span
     clock: Callable[[], datetime]
+    by: str
     on_slice: Callable[[str], None]
     lake: Lake = field(init=False)
     records: int = 0
@@ -109,41 +111,36 @@ class _Rebuild:
     def __post_init__(self) -> None:
         self.lake = Lake(self.settings.lake, self.settings.fsync)
 
-    def rewrites(self) -> dict[str, int]:
-        """How often each silver table has been rewritten so far."""
-        found = {}
-        for name in {event.name for event in self.domain.events}:
-            table = self.lake.newest(silver.spec(self.domain.versions_of(name)))
-            found[name] = 0 if table is None else table.transaction_version(silver.REWRITES) or 0
-        return found
-
     def silver_of(self, topic: str) -> None:
         """Mend quarantine and silver of one topic, slice by slice."""
         for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
             records = records_within(self.lake, topic, span)
             self.records += records.height
             judged = derive.judge(records, self.domain.events_of(topic))
-            self._mend_quarantine(topic, span, records, judged)
+            good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
-                self._mend_silver(name, span, judged)
+                self._mend_silver(name, span, good)
             self.on_slice(f"{topic} {span[0]:%Y-%m-%dT%H:%M:%S}..{span[1]:%H:%M:%S}: {records.height:,} records judged")
 
-    def _mend_quarantine(self, topic: str, span: Span, records: pl.DataFrame, judged: derive.Judged) -> None:
+    def _mend_quarantine(self, topic: str, span: Span, records: pl.DataFrame, judged: derive.Judged) -> pl.DataFrame:
+        """Returns what the quarantine has as discarded; only rows that are `new` can be, so nothing good joins them."""
         spec = quarantine.spec(self.domain.name)
         now = self.clock()
         digest = derive.contracts_digest(self.domain.events_of(topic))
         wanted_all = quarantine.rows(records, judged.rejected, digest, now)
         good = judged.good_coordinates().with_columns(topic=pl.lit(topic))
         counts = (0, 0, 0)
+        discarded = quarantine.discarded(wanted_all.clear())
 
         def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
-            nonlocal counts
+            nonlocal counts, discarded
             del left
             near = table.snapshot().touching("ingested_at", [span]).scan()
             standing = near.filter(_within("ingested_at", span) & (pl.col("topic") == topic)).collect()
             standing = standing.sort(quarantine.KEY)
-            wanted = _taken(table, wanted_all, topic, ("topic_id", "partition", "offset"))
-            settled = quarantine.settled(standing, wanted, good, now)
+            wanted = derive.taken(table, wanted_all, topic, ("topic_id", "partition", "offset"))
+            settled = quarantine.settled(standing, wanted, good, now, self.by)
+            discarded = quarantine.discarded(settled)
             # A row that got other reasons or another status counts in both.
             before, after = (rows.select(*quarantine.KEY, "codes", "reasons", "status") for rows in (standing, settled))
             gone = before.height - before.join(after, on=before.columns, how="semi", nulls_equal=True).unique().height
@@ -156,11 +153,12 @@ class _Rebuild:
 
         commit(self.lake, spec, change)
         self._count(spec.title, *counts)
+        return discarded
 
-    def _mend_silver(self, name: str, span: Span, judged: derive.Judged) -> None:
+    def _mend_silver(self, name: str, span: Span, valid: Mapping[str, pl.DataFrame]) -> None:
         versions = self.domain.versions_of(name)
         spec, contract = silver.spec(versions), silver.newest(versions)
-        good = judged.good.get(name, pl.DataFrame(schema=spec.schema))
+        good = valid.get(name, pl.DataFrame(schema=spec.schema))
         changed: tuple[pl.DataFrame, pl.DataFrame, int] = (good.clear(), good.clear(), 0)
 
         def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
@@ -172,7 +170,7 @@ class _Rebuild:
             standing = (
                 near.filter(_within("_ingested_at", span)).collect().sort(*silver.ORDER, "_topic_id", *columns[:1])
             )
-            taken = _taken(table, good, contract.topic, ("_topic_id", "_partition", "_offset"))
+            taken = derive.taken(table, good, contract.topic, ("_topic_id", "_partition", "_offset"))
             # Later hours of this rebuild are mended after this one, by what stands here then: they don't count yet.
             after = (span[1], self.hours[1])
             split = silver.split(taken, contract, snapshot, beside=~_within("_ingested_at", (span[0], after[1])))
@@ -277,16 +275,6 @@ def _whole_ms(at: datetime) -> datetime:
 
 def _within(column: str, span: Span) -> pl.Expr:
     return (pl.col(column) >= span[0]) & (pl.col(column) < span[1])
-
-
-def _taken(table: Pinned, rows: pl.DataFrame, topic: str, columns: tuple[str, str, str]) -> pl.DataFrame:
-    """Those rows that the table's own progress has passed; the others are for the stream to take in."""
-    parts = []
-    for (log_id, partition), group in rows.group_by(columns[0], columns[1]):
-        end = table.progress(Log(topic, str(log_id)).app_id(int(str(partition))))
-        within = bronze.within([OffsetRange(int(str(partition)), 0, end or 0)], columns[1], columns[2])
-        parts.append(group.filter(within))
-    return pl.concat(parts) if parts else rows
 
 
 def _difference(standing: pl.DataFrame, wanted: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

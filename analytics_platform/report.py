@@ -147,3 +147,43 @@ class RebuildReport:
     def changed(self) -> bool:
         """Whether any table was not as it should have been."""
         return any(self.removed.values()) or any(self.added.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """Some rows of a domain's quarantine judged again."""
+
+    domain: str
+    selected: int
+    """Rows looked at; those that are `replayed` already are among them."""
+    replayed: int
+    """Rows that turned to `replayed`."""
+    cut: int
+    """Rows of which only the beginning was kept, so that they can never be replayed."""
+    waiting: Mapping[str, int]
+    """Rows that are bad under today's contracts, by reason code; a row with two codes counts for both."""
+    entered: Mapping[str, int]
+    """Rows that silver did not have, by `layer.name`."""
+    overtaken: Mapping[str, int]
+    """Rows of silver that gave way to a copy which had arrived earlier, by `layer.name`."""
+    windows: Mapping[str, int]
+    """Windows recomputed, by `layer.name`."""
+    took: timedelta = timedelta(0)
+
+    def line(self) -> str:
+        """In one readable line."""
+        entered = ", ".join(f"{count:,} into {title}" for title, count in sorted(self.entered.items()) if count)
+        waiting = ", ".join(f"{count:,} {code}" for code, count in sorted(self.waiting.items()))
+        return (
+            f"{self.domain}: {self.selected:,} rows judged again: {self.replayed:,} replayed ({entered or 'none new to silver'}); "
+            f"still bad: {waiting or 'none'}" + (f"; {self.cut:,} cut, so never to be replayed" if self.cut else "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardReport:
+    """Some rows of a domain's quarantine given up."""
+
+    domain: str
+    discarded: int
+    took: timedelta = timedelta(0)

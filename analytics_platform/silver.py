@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform.contract.model import EventContract
+from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.schema import silver_schema
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.progress import Coordinates
-from analytics_platform.lake.table import TableSpec
+from analytics_platform.lake.table import Lake, TableSpec
 
 COORDINATES = Coordinates("_topic_id", "_partition")
 
@@ -43,6 +43,15 @@ def spec(versions: Sequence[EventContract]) -> TableSpec:
 def newest(versions: Sequence[EventContract]) -> EventContract:
     """The contract that decides what all versions of an event type share: its identity and description."""
     return max(versions, key=lambda contract: contract.order)
+
+
+def rewrites(lake: Lake, domain: Domain) -> dict[str, int]:
+    """How often each silver table of a domain has been rewritten so far, by name."""
+    found = {}
+    for name in {event.name for event in domain.events}:
+        table = lake.newest(spec(domain.versions_of(name)))
+        found[name] = 0 if table is None else table.transaction_version(REWRITES) or 0
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +83,56 @@ def split(rows: pl.DataFrame, contract: EventContract, snapshot: Snapshot, *, be
     return Split(kept.sort(time, *ORDER), duplicates)
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Valid rows that arrived long ago and enter only now, told apart."""
+
+    kept: pl.DataFrame
+    """First of its key, also before every copy in the table; sorted as in `Split`."""
+    overtaken: pl.DataFrame
+    """Rows of the table that arrived after a copy among `kept`, and give way to it."""
+
+
+def late(rows: pl.DataFrame, contract: EventContract, snapshot: Snapshot) -> Late:
+    """Tell which rows enter a table that has gone on without them, and which of its rows they replace.
+
+    The outcome is that of a table which had them from the beginning: of two copies the one that arrived first stays.
+
+    Args:
+        rows: As for `split`.
+        contract: Likewise.
+        snapshot: Likewise.
+    """
+    first = rows.sort(ORDER).unique("idempotency_key", keep="first", maintain_order=True)
+    copies = _copies(first, contract, snapshot, None).collect()
+    there = copies.select("idempotency_key", *(pl.col(name).alias(f"{name}_there") for name in ORDER))
+    met = first.join(there, on="idempotency_key", how="inner")
+    before = pl.lit(value=False)
+    for name in reversed(ORDER):
+        before = (pl.col(name) < pl.col(f"{name}_there")) | ((pl.col(name) == pl.col(f"{name}_there")) & before)
+    behind = met.filter(~before)["idempotency_key"].unique().implode()
+    kept = first.filter(~pl.col("idempotency_key").is_in(behind))
+    time = contract.identity.time_field or "occurred_at"
+    return Late(
+        kept.sort(time, *ORDER), copies.filter(pl.col("idempotency_key").is_in(kept["idempotency_key"].implode()))
+    )
+
+
 def _known(first: pl.DataFrame, contract: EventContract, snapshot: Snapshot, beside: pl.Expr | None) -> pl.DataFrame:
     """Which keys of the batch the table holds: one column, `idempotency_key`."""
+    return _copies(first, contract, snapshot, beside).select(pl.col("idempotency_key").unique()).collect()
+
+
+def _copies(first: pl.DataFrame, contract: EventContract, snapshot: Snapshot, beside: pl.Expr | None) -> pl.LazyFrame:
+    """The rows of the table that have a key of the batch, or at least its hash."""
     near = _overlapping(first, contract, snapshot).scan()
     if beside is not None:
         near = near.filter(beside)
     hashes = first.select(pl.col("_key_hash").unique())
     # A 64-bit hash decides for nearly every row; the key itself is read for the few that hit.
     hits = near.select("_key_hash").join(hashes.lazy(), on="_key_hash", how="semi").collect()
-    if hits.is_empty():
-        return first.select("idempotency_key").clear()
     confirm = hits["_key_hash"].unique().implode()
-    return near.filter(pl.col("_key_hash").is_in(confirm)).select(pl.col("idempotency_key").unique()).collect()
+    return near.filter(pl.col("_key_hash").is_in(confirm)) if hits.height else near.clear()
 
 
 def _overlapping(first: pl.DataFrame, contract: EventContract, snapshot: Snapshot) -> Snapshot:

@@ -14,7 +14,9 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 T1 = T0 + timedelta(hours=1)
 
 
-def rows(*items: tuple[int, str, str], topic: str = "t", log_id: str = "c/1", at: datetime = T0) -> pl.DataFrame:
+def rows(
+    *items: tuple[int, str, str], topic: str = "t", log_id: str = "c/1", at: datetime = T0, by: str | None = None
+) -> pl.DataFrame:
     """Rows of (offset, code, status)."""
     found = [
         {
@@ -30,6 +32,7 @@ def rows(*items: tuple[int, str, str], topic: str = "t", log_id: str = "c/1", at
             "status": status,
             "status_at": at,
             "ingested_at": T0,
+            "changed_by": by,
         }
         for offset, code, status in items
     ]
@@ -41,7 +44,7 @@ def good(*offsets: int) -> pl.DataFrame:
 
 
 def settled(standing: pl.DataFrame, wanted: pl.DataFrame, valid: pl.DataFrame) -> pl.DataFrame:
-    return quarantine.settled(standing, wanted, valid, T1)
+    return quarantine.settled(standing, wanted, valid, T1, "me")
 
 
 def test_rows_judged_the_same_stay_to_the_letter() -> None:
@@ -63,7 +66,7 @@ def test_other_reasons_replace_the_old_ones() -> None:
 
 def test_a_row_that_is_good_now_is_replayed() -> None:
     found = settled(rows((1, "a", "new")), rows(), good(1))
-    assert found.equals(rows((1, "a", "replayed"), at=T1))
+    assert found.equals(rows((1, "a", "replayed"), at=T1, by="me"))
 
 
 def test_a_replayed_row_that_is_still_good_keeps_its_instant() -> None:
@@ -73,7 +76,7 @@ def test_a_replayed_row_that_is_still_good_keeps_its_instant() -> None:
 
 def test_a_replayed_row_that_is_bad_again_waits_again() -> None:
     found = settled(rows((1, "a", "replayed")), rows((1, "a", "new"), at=T1), good())
-    assert found.equals(rows((1, "a", "new"), at=T1))
+    assert found.equals(rows((1, "a", "new"), at=T1, by="me"))
 
 
 @pytest.mark.parametrize("valid", [good(), good(1)])
@@ -95,7 +98,7 @@ def test_a_doubled_row_stands_once() -> None:
 def test_rows_of_several_logs_are_told_apart() -> None:
     other = rows((1, "a", "new"), log_id="c/2")
     found = settled(pl.concat([rows((1, "a", "new")), other]), other, good(1))
-    assert found.sort("topic_id").rows() == pl.concat([rows((1, "a", "replayed"), at=T1), other]).rows()
+    assert found.sort("topic_id").rows() == pl.concat([rows((1, "a", "replayed"), at=T1, by="me"), other]).rows()
 
 
 def test_a_slice_of_one_log(tmp_path: Path) -> None:
@@ -113,3 +116,17 @@ def test_a_slice_of_one_log(tmp_path: Path) -> None:
     assert sorted(left.select("topic", "topic_id", "offset").rows()) == sorted(
         [*((log.topic, "c/1", offset) for offset in (0, 3, 4)), ("t", "c/1", 2), (log.topic, "c/2", 2)]
     )
+
+
+def test_only_rows_that_wait_are_given_up() -> None:
+    found = quarantine.given_up(rows((1, "a", "new"), (2, "a", "replayed"), (3, "a", "discarded")), "why", T1, "me")
+    mine = rows((1, "a", "discarded"), at=T1, by="me").with_columns(discarded_for=pl.lit("why"))
+    assert found.equals(pl.concat([mine, rows((2, "a", "replayed"), (3, "a", "discarded"))]))
+    assert quarantine.discarded(found)["offset"].to_list() == [1, 3]
+
+
+def test_a_discarded_row_comes_back_when_it_is_named() -> None:
+    standing = rows((1, "a", "discarded"), (2, "a", "discarded")).with_columns(discarded_for=pl.lit("why"))
+    found = quarantine.settled(standing, rows((2, "b", "new"), at=T1), good(1), T1, "me", revive=True)
+    still = rows((2, "b", "discarded")).with_columns(discarded_for=pl.lit("why"))
+    assert found.equals(pl.concat([rows((1, "a", "replayed"), at=T1, by="me"), still]))

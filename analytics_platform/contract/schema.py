@@ -124,6 +124,13 @@ QUARANTINE = (
     Column("contract_digest", pl.String(), required=True, description="sha256 of the contracts in force."),
     Column("status", pl.String(), required=True, description="new, replayed or discarded."),
     Column("status_at", INSTANT, required=True, description="Since when it has this status."),
+    Column(
+        "changed_by",
+        pl.String(),
+        required=False,
+        description="The run or the person that gave it this status; null while it has its first.",
+    ),
+    Column("discarded_for", pl.String(), required=False, description="Why it was discarded, in that person's words."),
 )
 """The columns of every quarantine table."""
 

@@ -150,6 +150,7 @@ def _rebuild(
         window.end,
         layers=frozenset(layers),
         clock=clock,
+        by=context.run_id,
         on_slice=context.log.info,
     )
     _refresh_database(context, settings)
