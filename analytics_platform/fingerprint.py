@@ -6,6 +6,8 @@ is said of it, which holds no value), and the source. Its id is the same whereve
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -70,3 +72,11 @@ def identifier(contract: str | None, topic: str, code: str, rule: str | None, so
     """The fingerprint's id: 12 digits of sha256 (hex) over its parts."""
     text = json.dumps([contract, topic, code, rule, source], ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:12]
+
+
+def fingerprints_of(row: Mapping[str, Any]) -> list[str]:
+    """The ids of one row's findings, in the order of its codes."""
+    return [
+        identifier(row["contract"], row["topic"], code, None if code in _WHOLE else reason, row["source"])
+        for code, reason in zip(row["codes"], row["reasons"], strict=True)
+    ]

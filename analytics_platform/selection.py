@@ -144,3 +144,17 @@ def portions(snapshot: Snapshot, selection: Selection, *, max_rows: int, max_byt
         )
         ranges = tuple(OffsetRange(*span) for span in spans.select("partition", "start", "end").iter_rows())
         yield Portion(Log(str(topic), str(topic_id)), ranges, part.select(quarantine.KEY))
+
+
+def sample(snapshot: Snapshot, selection: Selection, most: int) -> pl.DataFrame:
+    """The newest rows of a selection, at most so many, in the columns of the quarantine."""
+    files = near(snapshot, selection)
+    keys = chosen(files.scan(), selection).select(*quarantine.KEY, "ingested_at")
+    newest = keys.sort("ingested_at", *quarantine.KEY, descending=True).head(most).collect().unique(quarantine.KEY)
+    rows = files.scan().join(newest.lazy(), on=quarantine.KEY, how="semi").collect().unique(quarantine.KEY)
+    # A table that nothing was committed to since a column was added does not have it.
+    columns = [
+        pl.col(name) if name in rows.columns else pl.lit(None, kind).alias(name)
+        for name, kind in quarantine.SCHEMA.items()
+    ]
+    return rows.select(columns).sort("ingested_at", *quarantine.KEY, descending=True)

@@ -12,6 +12,8 @@ from typing import Any
 from analytics_platform.contract.model import Domain
 from analytics_platform.lake import commit as commit_module
 from analytics_platform.lake.table import Lake
+from analytics_platform.replay import replay
+from analytics_platform.selection import Selection
 from analytics_platform.settings import KafkaSettings, Settings
 from analytics_platform.stream import follow
 
@@ -43,12 +45,22 @@ def settings(lake: Path, servers: str, batch_rows: int) -> Settings:
 
 def burst(domain: Domain, of: Settings, die: str = NEVER, barrier: Barrier | None = None) -> None:
     """Everything the topics hold now, or as much of it as it lives to see."""
-    if die != NEVER:
-        commit_module.write_deltalake = _deadly(commit_module.write_deltalake, die)
-        Lake._create = _deadly(Lake._create, die)
+    _mortal(die)
     if barrier is not None:
         barrier.wait(timeout=60)
     follow(domain, of, clock=lambda: datetime.now(UTC), budget=timedelta(0), idle=timedelta(0))
+
+
+def replaying(domain: Domain, of: Settings, at: datetime, die: str = NEVER) -> None:
+    """A replay of the whole quarantine, likewise."""
+    _mortal(die)
+    replay(domain, of, Selection(), clock=lambda: at, by="run-1")
+
+
+def _mortal(die: str) -> None:
+    if die != NEVER:
+        commit_module.write_deltalake = _deadly(commit_module.write_deltalake, die)
+        Lake._create = _deadly(Lake._create, die)
 
 
 def _deadly(effect: Callable[..., Any], die: str) -> Callable[..., Any]:

@@ -1,5 +1,8 @@
 """Single rows of the quarantine judged again or given up: exact, once, whoever dies or gets in between."""
 
+import multiprocessing
+import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +24,7 @@ from analytics_platform.replay import discard, replay
 from analytics_platform.report import ReplayReport
 from analytics_platform.selection import Place, Selection
 from analytics_platform_tests import shop
+from analytics_platform_tests.burst import AFTER, BEFORE, PRELOAD, replaying
 from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop, feed, order
 
 STRICT = shop.domain(most_cents=1_000)
@@ -92,7 +96,7 @@ def test_a_mended_contract_lets_the_rows_in_and_a_second_replay_adds_nothing(tmp
     assert not rebuilt(lax)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**16), batch_rows=st.sampled_from([2, 7, 100_000]))
 def test_replaying_everything_is_rebuilding_everything(seed: int, batch_rows: int) -> None:
     """And both are what a contract that had been right from the beginning would have made."""
@@ -264,6 +268,33 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, title: str, work: Callable[[]
         patched.setattr(replay_module, "commit", deadly)
         with pytest.raises(Died):
             work()
+
+
+def test_killed_before_and_after_every_effect_on_a_table(tmp_path: Path) -> None:
+    """Processes of their own, killed with SIGKILL: the tables end as those of a replay that nobody disturbed."""
+    bad, copies = [placed(n, 5_000) for n in range(4)], [placed(1, 200), placed(2, 300)]
+    strict = strict_shop(tmp_path, *bad, *copies)
+    undisturbed = Shop(tmp_path / "undisturbed", strict.values, LAX, now=strict.now)
+    shutil.copytree(strict.root, undisturbed.root)
+    again(undisturbed)
+    lax, deaths = strict.under(LAX), 0
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(PRELOAD)
+    while True:
+        die = AFTER if deaths % 2 else BEFORE
+        process = processes.Process(target=replaying, args=(lax.domain, lax.settings, undisturbed.now, die))
+        process.start()
+        process.join(timeout=60)
+        if process.exitcode != -signal.SIGKILL:
+            break
+        deaths += 1
+        assert deaths < 50
+    assert process.exitcode == 0
+    assert (
+        deaths >= 2 * 4
+    )  # quarantine, silver and two marts; silver twice, for rows that are new and those that overtake
+    assert shop.same(lax.exact(), undisturbed.exact())
+    assert not rebuilt(lax)
 
 
 @pytest.mark.parametrize("table", ["quarantine.shop", "silver.order_placed"])

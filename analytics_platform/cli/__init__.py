@@ -21,7 +21,7 @@ from typing import Annotated
 
 import typer
 
-from analytics_platform.cli import contracts, demo, gaps, kafka, produce, rebuild, sql, status, stream
+from analytics_platform.cli import contracts, demo, gaps, kafka, produce, quarantine, rebuild, sql, status, stream
 from analytics_platform.cli.call import Call
 from analytics_platform.errors import (
     AccessDenied,
@@ -83,6 +83,7 @@ app.command("produce")(produce.produce)
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(gaps.app, name="gaps")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def run(arguments: Sequence[str]) -> int:

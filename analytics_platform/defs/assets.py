@@ -11,7 +11,7 @@ from analytics_platform.contract.model import Domain, ReferenceContract
 from analytics_platform.defs.checks import accounting_broken, burst_checks, check_specs
 from analytics_platform.defs.config import BurstConfig, ranges_by_topic
 from analytics_platform.defs.drain import draining
-from analytics_platform.defs.jobs import stream_op
+from analytics_platform.defs.jobs import lane, stream_op
 from analytics_platform.defs.partition import INGEST_HOURS
 from analytics_platform.defs.result import burst_line, burst_results, rebuild_line, rebuild_results
 from analytics_platform.defs.specs import reference_spec, stream_specs
@@ -28,11 +28,6 @@ Clock = Callable[[], datetime]
 
 RETRIES = 3
 """How often a run tries again by itself when trying again can help; after that the sensor asks anew."""
-
-
-def lane(domain: str) -> str:
-    """The pool that lets one run at a time write a domain's tables. It saves work; the commits are what is safe."""
-    return f"lane_{domain}"
 
 
 def stream_assets(domain: Domain, settings: Settings, clock: Clock) -> dg.AssetsDefinition:

@@ -36,6 +36,11 @@ def stream_op(domain: str) -> str:
     return f"{domain}_stream"
 
 
+def lane(domain: str) -> str:
+    """The pool that lets one run at a time write a domain's tables. It saves work; the commits are what is safe."""
+    return f"lane_{domain}"
+
+
 @dataclass(frozen=True, slots=True)
 class DomainJobs:
     """What a domain's sensor asks for."""

@@ -10,6 +10,7 @@ from analytics_platform.contract.model import Catalog
 from analytics_platform.defs.assets import reference_assets, stream_assets
 from analytics_platform.defs.jobs import AssetJob, domain_jobs, prune_schedule, sensor_name
 from analytics_platform.defs.preview import impact_job
+from analytics_platform.defs.quarantine import quarantine_jobs
 from analytics_platform.defs.sensors import domain_sensor, refused_sensor
 from analytics_platform.defs.specs import topic_specs
 from analytics_platform.errors import ContractError
@@ -42,7 +43,7 @@ def code_location(
             assets += [*topic_specs(domain), stream_assets(domain, settings, clock)]
             assets += [reference_assets(domain, contract, settings) for contract in domain.references]
             wanted = domain_jobs(domain, settings)
-            jobs += [*wanted.all, impact_job(domain, settings, clock)]
+            jobs += [*wanted.all, impact_job(domain, settings, clock), *quarantine_jobs(domain, settings, clock)]
             sensors.append(domain_sensor(domain, wanted, settings, clock))
         return dg.Definitions(
             assets=assets,
