@@ -1,6 +1,6 @@
 """Take in what bronze has and a table below it has not: after a crash, or for an event type that is new."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from analytics_platform import bronze, derive
@@ -19,10 +19,12 @@ def catch_up(
     settings: Settings,
     *,
     clock: Callable[[], datetime],
+    halted: Collection[str] = (),
     on_slice: Callable[[derive.Slice, derive.Taken, Stopwatch], None] = lambda _part, _taken, _watch: None,
 ) -> int:
     """Bring quarantine and silver up to bronze, in slices of about one micro-batch; returns how many.
 
+    Tables of event types that are `halted` stay where they are.
     A table that knows nothing of a partition yet starts at the first offset bronze holds of it.
 
     Durable on return: everything bronze holds of the log is in every table below it.
@@ -34,7 +36,7 @@ def catch_up(
     ends = bronze.ends(lake, log, partitions)
     done = 0
     while True:
-        starts = dict(derive.targets(lake, domain, log, partitions))  # also of those that bronze has not
+        starts = dict(derive.targets(lake, domain, log, partitions, halted))  # also of those that bronze has not
         missing = sorted(ends.keys() - starts.keys())
         if missing:
             first = bronze.first_offsets(lake, log)
@@ -55,6 +57,6 @@ def catch_up(
         records = bronze.records(lake, log, ranges).sort("partition", "offset").collect()
         watch.lap("read")
         part = derive.Slice(log, tuple(sorted(ranges)), records)
-        taken = derive.take_in(lake, domain, part, now=clock(), lap=watch.lap)
+        taken = derive.take_in(lake, domain, part, now=clock(), halted=halted, lap=watch.lap)
         on_slice(part, taken, watch)
         done += 1

@@ -11,7 +11,7 @@ judged again for both (see `_take_rejected`), so that none can land in neither p
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -87,12 +87,15 @@ class Taken:
     kept: Mapping[str, int]
     duplicate: Mapping[str, int]
     reasons: Mapping[str, int]
+    rejected: Mapping[str, int]
+    """Rows of the quarantine by the event type they claim."""
     newest_occurred_at: Mapping[str, datetime]
 
 
-def silvers(domain: Domain, topic: str) -> Mapping[str, TableSpec]:
-    """The silver tables of a topic, by event type."""
-    return {name: silver.spec(domain.versions_of(name)) for name in domain.event_types_of(topic)}
+def silvers(domain: Domain, topic: str, halted: Collection[str] = ()) -> Mapping[str, TableSpec]:
+    """The silver tables of a topic, by event type, but for those halted."""
+    names = [name for name in domain.event_types_of(topic) if name not in halted]
+    return {name: silver.spec(domain.versions_of(name)) for name in names}
 
 
 def contracts_digest(contracts: Sequence[EventContract]) -> str:
@@ -133,14 +136,18 @@ def _each_once(records: pl.DataFrame, judged: Judged) -> None:
         raise AccountingBroken(str(topic), f"{records.height} records were judged, {placed.height} places were given")
 
 
-def targets(lake: Lake, domain: Domain, log: Log, partitions: Sequence[int]) -> Mapping[int, int]:
+def targets(
+    lake: Lake, domain: Domain, log: Log, partitions: Sequence[int], halted: Collection[str] = ()
+) -> Mapping[int, int]:
     """Up to where *all* tables below bronze have taken in a log, by partition; new partitions are left out.
+
+    Tables of event types that are `halted` are not asked: they wait.
 
     Raises:
         ProgressLost: a table has rows of a partition but no stored offset.
     """
     tables = [(quarantine.spec(domain.name), quarantine.COORDINATES)]
-    tables += [(spec, silver.COORDINATES) for spec in silvers(domain, log.topic).values()]
+    tables += [(spec, silver.COORDINATES) for spec in silvers(domain, log.topic, halted).values()]
     offsets = [progress(lake.newest(spec), spec.title, columns, log, partitions) for spec, columns in tables]
     return {
         partition: min(item[partition] for item in offsets)
@@ -155,6 +162,7 @@ def take_in(
     part: Slice,
     *,
     now: datetime,
+    halted: Collection[str] = (),
     lap: Callable[[str], None] = lambda _stage: None,
 ) -> Taken:
     """Take a slice of bronze into quarantine and silver.
@@ -164,6 +172,9 @@ def take_in(
         domain: Whose contracts judge.
         part: May start before what some tables have, never after what one has.
         now: For the status of quarantined rows.
+        halted: Event types whose silver tables stay where they are, and so do their progress and these records in
+            bronze; their bad records are quarantined as ever. Once such a type is not halted any more its table lags
+            behind the others, as that of a type contracted later does, and is caught up like it.
         lap: Called with the name of each stage when it is done: decode, quarantine, silver.
 
     Durable on return: all of the slice, in every table.
@@ -180,7 +191,7 @@ def take_in(
     good = judged.good_but(discarded)
     splits = {
         name: _take_good(lake, domain.versions_of(name), part, judged, good)
-        for name in domain.event_types_of(part.log.topic)
+        for name in silvers(domain, part.log.topic, halted)
     }
     lap("silver")
     return Taken(
@@ -188,6 +199,7 @@ def take_in(
         {name: split.kept.height for name, split in splits.items()},
         {name: split.duplicates.height for name, split in splits.items()},
         code_counts(quarantined),
+        dict(quarantined["event_type"].drop_nulls().value_counts().iter_rows()),
         {name: split.kept["occurred_at"].max() for name, split in splits.items() if split.kept.height},  # type: ignore[misc]
     )
 
@@ -201,13 +213,17 @@ def code_counts(rejected: pl.DataFrame) -> Mapping[str, int]:
 def _accounts(
     part: Slice, judged: Judged, splits: Mapping[str, Split], quarantined: pl.DataFrame
 ) -> Mapping[int, Account]:
-    """Where the records went that this call placed; those that the tables had already are not counted again."""
+    """Where the records went that this call placed; those that the tables had already are not counted again.
+
+    Nor are valid records of types that are halted: they are counted when they are taken in.
+    """
     read = _per_partition(part.records, "partition")
     kept, duplicate, placed = Counter[int](), Counter[int](), Counter[int]()
-    for name, split in splits.items():
+    for split in splits.values():
         kept.update(_per_partition(split.kept, "_partition"))
         duplicate.update(_per_partition(split.duplicates, "_partition"))
-        placed.update(_per_partition(judged.good.get(name, split.kept.clear()), "_partition"))
+    for rows in judged.good.values():
+        placed.update(_per_partition(rows, "_partition"))
     bad = _per_partition(quarantined, "partition")
     placed.update(_per_partition(judged.rejected, "partition"))
     accounts = {}

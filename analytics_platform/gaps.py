@@ -120,7 +120,10 @@ def _rows(log: Log, ranges: list[OffsetRange], at: datetime) -> pl.DataFrame:
 
 
 def _finish(lake: Lake, domain: Domain, log: Log, settings: Settings, clock: Callable[[], datetime]) -> None:
-    """Take in what bronze has of the log that is gone, down to the marts: from now on they look at the new log only."""
+    """Take in what bronze has of the log that is gone, down to the marts: from now on they look at the new log only.
+
+    Event types that are halted are no exception: nobody would take their records in later.
+    """
     partitions = sorted(bronze.first_offsets(lake, log))
     catch_up(lake, domain, log, partitions, settings, clock=clock)
     for mart in domain.marts:

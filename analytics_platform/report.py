@@ -117,6 +117,8 @@ class BurstReport:
     ended: str
     """Why the burst ended: `planned`, `budget`, `idle`, `hour` or `drain`."""
     size_bytes: int = 0
+    halted: Mapping[str, str] = field(default_factory=dict)
+    """Event types that do not enter silver for now, with the sentence that says why."""
 
     @property
     def total(self) -> Account:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from analytics_platform import bronze, derive, gold
+from analytics_platform import breaker, bronze, derive, gold
 from analytics_platform.catchup import catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
@@ -53,6 +53,8 @@ class DomainPlan:
     """Of topics that have something new, by topic."""
     stopped: Mapping[str, str]
     """Topics that cannot be read, with the sentence that says why and what to do."""
+    halted: Mapping[str, str] = field(default_factory=dict)
+    """Event types that do not enter silver for now, with the sentence that says why; their topics are read."""
 
     @property
     def lag(self) -> int:
@@ -86,7 +88,8 @@ def plan_domain(domain: Domain, settings: Settings, log: KafkaLog, *, lake: Lake
             continue
         if found.ranges:
             plans.append(found)
-    return DomainPlan(tuple(plans), stopped)
+    halted = {event: str(halt) for event, halt in breaker.halts(lake, domain).items()}
+    return DomainPlan(tuple(plans), stopped, halted)
 
 
 def follow(
@@ -209,6 +212,8 @@ class _Burst:
             state = self.log.state(topic)
             have = bronze.stored(self.lake, state)
             self.logs[topic] = (state.log, sorted(state.partitions))
+            halted = breaker.still_halted(self.lake, self.domain, self.clock())
+            self.tally.halted = {event: str(halt) for event, halt in halted.items()}
             caught_up = self._catch_up(state)
             goal = None if goal is None or goal.log != state.log else goal
             wanted = _limited(state, have, goal)
@@ -247,7 +252,7 @@ class _Burst:
         if committed.moves != part.moves:  # somebody else read the same: what counts is what stands in bronze
             self._catch_up(state)
             return
-        taken = derive.take_in(self.lake, self.domain, part, now=self.clock(), lap=watch.lap)
+        taken = derive.take_in(self.lake, self.domain, part, now=self.clock(), halted=self.tally.halted, lap=watch.lap)
         self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
         read = sum(item.end - item.start for item in raw.ranges)
         self._report(part, taken, watch, (found.lag, found.lag - read), raw.size_bytes)
@@ -268,7 +273,14 @@ class _Burst:
 
         partitions = sorted(state.partitions)
         done = catch_up(
-            self.lake, self.domain, state.log, partitions, self.settings, clock=self.clock, on_slice=on_slice
+            self.lake,
+            self.domain,
+            state.log,
+            partitions,
+            self.settings,
+            clock=self.clock,
+            halted=self.tally.halted,
+            on_slice=on_slice,
         )
         return done > 0
 
@@ -290,6 +302,10 @@ class _Burst:
         )
         self.tally.batch(report)
         self.on_batch(report)
+        for event in taken.rejected.keys() & set(self.domain.event_types_of(part.log.topic)):
+            halt = breaker.trip(self.lake, self.domain, event, self.clock())
+            if halt is not None:
+                self.tally.halted[event] = str(halt)
 
     def _load_references(self) -> None:
         for contract in self.domain.references:

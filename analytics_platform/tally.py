@@ -23,6 +23,7 @@ class Tally:
     newest_occurred_at: dict[str, datetime] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    halted: dict[str, str] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
 
@@ -66,6 +67,7 @@ class Tally:
             newest_occurred_at=self.newest_occurred_at,
             stopped=self.stopped,
             broken=self.broken,
+            halted=self.halted,
             seconds=dict(self.seconds),
             ended=ended,
             size_bytes=self.size_bytes,

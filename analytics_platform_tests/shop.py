@@ -75,7 +75,7 @@ customProperties:
       occurred_at: occurred_at
       source: source
   - {{property: identity, vendor: analytics_platform, value: {{mode: verify, by: {by}}}}}
-"""
+{quarantine}"""
 )
 _PLACED = """\
       - {{name: order_id, logicalType: string, required: true}}
@@ -158,12 +158,13 @@ def domain(
     daily: str = DAILY_SQL,
     marts: tuple[str, ...] = ("sales_hourly", "sales_daily"),
     products: str = PRODUCTS,
+    breaker: str = "",
 ) -> Domain:
     """The shop's contracts, changed; loaded as any other, from a folder that stays until the tests end."""
     folder = TemporaryDirectory(prefix="shop-")
     _FOLDERS.append(folder)
     root = Path(folder.name)
-    _write(root, events, most_cents, extra)
+    _write(root, events, most_cents, extra, breaker)
     sqls = {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
     for name in marts:
         _write_mart(root, name, sqls[name], cancels="order_cancelled" in events)
@@ -175,7 +176,7 @@ def domain(
 _FOLDERS: list[TemporaryDirectory[str]] = []
 
 
-def _write(root: Path, events: Sequence[str], most_cents: int, extra: str) -> None:
+def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, breaker: str) -> None:
     by_order = "[order_id, placed_at], timeField: placed_at"
     window = "slaProperties: [{property: dedupeWindow, value: 2, unit: d}]"
     known = {
@@ -185,7 +186,9 @@ def _write(root: Path, events: Sequence[str], most_cents: int, extra: str) -> No
     }
     for name in events:
         topic, fields, sla, by = known[name]
-        text = _EVENT.format(name=name, version="1.0.0", topic=topic, fields=fields, sla=sla, by=by)
+        policy = f"  - {{property: quarantine, vendor: analytics_platform, value: {breaker}}}\n"
+        policy = policy if breaker and name == "order_placed" else ""
+        text = _EVENT.format(name=name, version="1.0.0", topic=topic, fields=fields, sla=sla, by=by, quarantine=policy)
         _file(root, f"{name}/1.0.0.odcs.yaml", text)
 
 

@@ -37,7 +37,7 @@ def test_tables_at_different_progress(tmp_path: Path) -> None:
     of.take(ORDERS, ranges)
     part = of.pour(ORDERS, [OffsetRange(item.partition, 8, item.end) for item in of.whole(ORDERS)])
     judged = derive.judge(part.records, of.domain.events_of(ORDERS))
-    derive._take_good(of.lake, of.domain.versions_of("order_placed"), part, judged)
+    derive._take_good(of.lake, of.domain.versions_of("order_placed"), part, judged, judged.good)
     assert of.catch_up(ORDERS) == 1
     of.take(VISITS, of.whole(VISITS))
     shop.once(of)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from analytics_platform import breaker, derive
 from analytics_platform.cli import run
 from analytics_platform.fingerprint import identifier
+from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, order, view
 
@@ -157,6 +159,21 @@ def test_discard_keeps_the_reason_and_who(called: Any, of: Shop) -> None:
     assert sorted(of.silver("order_placed")["_offset"]) == [0, 1, 3]
 
 
+def test_resume(called: Any, of: Shop) -> None:
+    halts = shop.domain(most_cents=1_000, breaker="{maxBadRatio: 0.5, onExceed: halt, minRows: 2}")
+    assert breaker.trip(of.lake, halts, "order_placed", of.now) is not None
+    of.values[ORDERS][0].append(order(order_id="d", cents=20))  # type: ignore[attr-defined]
+    derive.take_in(of.lake, halts, of.pour(ORDERS, [OffsetRange(0, 4, 5)]), now=of.now, halted=["order_placed"])
+    assert sorted(of.silver("order_placed")["_offset"]) == [3]
+
+    said = called("quarantine", "resume", "order_placed", contracts=halts)
+
+    assert said == (0, "order_placed: resumed, and what had waited is taken in\n", "")
+    assert sorted(of.silver("order_placed")["_offset"]) == [3, 4]
+    assert of.gold("sales_daily")["cents"].to_list() == [30]
+    assert called("quarantine", "resume", "order_placed", contracts=halts)[1] == "order_placed: is not halted\n"
+
+
 @pytest.mark.usefixtures("of")
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -167,6 +184,7 @@ def test_discard_keeps_the_reason_and_who(called: Any, of: Shop) -> None:
         (["show", "orders/1"], "wanted a fingerprint of 12 digits"),
         (["list", "--code", "malformed"], "did you mean malformed_json?"),
         (["list", "--status", "old"], "there is no 'old'"),
+        (["resume", "order_place"], "did you mean order_placed?"),
         (["list", "--hours", "now"], "found --hours 'now'"),
     ],
 )

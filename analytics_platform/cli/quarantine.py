@@ -228,6 +228,30 @@ def discard(
         say(f"{report.domain}: {report.discarded:,} rows discarded")
 
 
+@app.command()
+def resume(
+    context: typer.Context,
+    event: Annotated[str, typer.Argument(help="The event type that is halted.")],
+    domain: OneDomain = None,
+) -> None:
+    """Let an event type that was halted enter silver again, and take in what has waited in bronze."""
+    from analytics_platform.query import refresh_database  # noqa: PLC0415
+    from analytics_platform.resume import resume as resume_event  # noqa: PLC0415
+
+    call = call_of(context)
+    found, settings = call.domain(domain), call.settings()
+    known = sorted({item.name for item in found.events})
+    if event not in known:
+        raise typer.BadParameter(f"there is no event type {event!r}{did_you_mean(event, known)}")
+    with working(f"resuming {event}"):
+        done = resume_event(found, settings, event, clock=now)
+        try:
+            refresh_database(settings)
+        except QueryFailed as error:
+            sys.stderr.write(f"{error}\n")
+    say(f"{event}: resumed, and what had waited is taken in" if done else f"{event}: is not halted")
+
+
 def _selection(
     *,
     what: Sequence[str] | None = None,

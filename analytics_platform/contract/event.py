@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from analytics_platform.contract.breaker import quarantine_of
 from analytics_platform.contract.complaint import one_of, shown
 from analytics_platform.contract.field import fields_of
 from analytics_platform.contract.header import agreed, header_of, schema_of
@@ -41,7 +42,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
     by_name = {field.name: field for field in fields_of(schema["properties"])}
     _check_envelope_fields(schema, by_name, name)
     payload = tuple(field for field in by_name.values() if field.name not in ENVELOPE)
-    quarantine = ours(source.root, "quarantine")
+    max_share, breaker = quarantine_of(ours(source.root, "quarantine"))
     deprecation = deprecation_of(source.root)
     if header.status != "retired":
         check_deprecated(source.root, deprecation, "status", value="deprecated")
@@ -53,7 +54,8 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         identity=_identity(source, ours(source.root, "identity"), by_name),
         row_rules=_row_rules(schema),
         freshness=agreed(source, "freshness", _SLAS),
-        max_quarantined_share=_share(quarantine),
+        max_quarantined_share=max_share,
+        breaker=breaker,
         compatibility=compatibility_of(source.root),
         deprecation=deprecation,
         upcast=upcast_of(source.root),
@@ -189,17 +191,6 @@ def _row_rules(schema: Node) -> tuple[RowRule, ...]:
                 body["sql"].refuse("is a boolean expression over the columns")
         rules.append(RowRule(name.text, body["sql"].text, node["description"].text.strip()))
     return tuple(rules)
-
-
-def _share(node: Node) -> float | None:
-    if node.value is None or not check_keys(node, ("maxBadRatio",)):
-        return None
-    share = node["maxBadRatio"].value
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-        if share is not None:
-            node["maxBadRatio"].refuse("is a number from 0 to 1")
-        return None
-    return float(share)
 
 
 def check_rules(source: Source, event: EventContract, bench: Bench) -> None:

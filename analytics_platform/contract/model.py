@@ -175,6 +175,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """When an event type is halted: it stops entering silver, and its records wait in bronze."""
+
+    max_share: float
+    """Above this share (0..1) of quarantined records, of those kept and quarantined."""
+    window: timedelta
+    """How far back is looked, by time of ingestion."""
+    min_rows: int
+    """Fewer records within the window are no reason."""
+    resumes: bool
+    """Whether it tries again by itself after one window; otherwise an operator resumes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """Sources of one file, all that its kind has in common."""
 
@@ -213,6 +227,8 @@ class EventContract:
     """When this version ends: records ingested later are quarantined as `version_sunset`."""
     upcast: Upcast | None = None
     """How rows of the major before this one come into its shape."""
+    breaker: Breaker | None = None
+    """What halts the event type; the newest version's counts."""
 
     @property
     def name(self) -> str:

@@ -118,7 +118,7 @@ def _burst(
     took = timedelta(seconds=time.monotonic() - began)
     _refresh_database(context, settings)
     context.log.info(burst_line(report))
-    for sentence in (*report.stopped.values(), *report.broken.values()):
+    for sentence in (*report.stopped.values(), *report.halted.values(), *report.broken.values()):
         context.log.warning(sentence)
     now = clock()
     for result in burst_results(domain, report, took=took, now=now):

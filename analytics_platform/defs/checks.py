@@ -4,6 +4,7 @@
 `followed`          bronze       the topic does not wait for an operator
 `quarantine_share`  quarantine   no topic has more bad rows than its contracts allow
 `freshness`         silver       what stands in Kafka is in the table, or its newest row is young enough
+`flowing`           silver       the event type is not halted by its circuit breaker; only where its contract has one
 `updated`           gold         the mart's SQL ran and its result fits its contract
 
 Only `accounting` blocks. Bad rows warn and never stop good ones.
@@ -48,6 +49,15 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
             description="No topic quarantined a larger share of its records than the strictest of its contracts allows.",
         )
     )
+    specs += [
+        dg.AssetCheckSpec(
+            "flowing",
+            asset=asset_key("silver", name),
+            description="Not halted for too many bad records. While it is, its records wait in bronze; others go on.",
+        )
+        for name, versions in events_by_type(domain).items()
+        if versions[-1].breaker is not None
+    ]
     for name, versions in events_by_type(domain).items():
         allowed = versions[-1].freshness
         if allowed is not None:
@@ -86,6 +96,8 @@ def burst_checks(domain: Domain, report: BurstReport, now: datetime) -> Iterator
         if allowed is not None:
             lag = sum(report.lag_after.get(topic, 0) for topic in {version.topic for version in versions})
             yield _freshness(name, report.newest_occurred_at.get(name), allowed.total_seconds(), lag, now)
+        if versions[-1].breaker is not None:
+            yield _flowing(name, report.halted.get(name))
     for mart in domain.marts:
         broken = report.broken.get(f"gold.{mart.name}")
         if broken is not None or mart.name in report.marts:
@@ -184,6 +196,15 @@ def _freshness(name: str, newest: datetime | None, allowed: float, lag: int, now
         check_name="freshness",
         description=f"{waits}; {told}, allowed is {spell(allowed)}",
         metadata={"lag": lag, "allowed_seconds": allowed, **({} if age is None else {"freshness_seconds": age})},
+    )
+
+
+def _flowing(name: str, halted: str | None) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=halted is None,
+        asset_key=asset_key("silver", name),
+        check_name="flowing",
+        description=halted or "not halted",
     )
 
 

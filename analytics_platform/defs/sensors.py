@@ -258,7 +258,8 @@ def _skip(context: dg.SensorEvaluationContext, line: str) -> dg.SensorResult:
 
 
 def _with_stopped(line: str, plan: DomainPlan) -> str:
-    return "; ".join([line, *(f"stopped: {sentence}" for _, sentence in sorted(plan.stopped.items()))])
+    stopped = [f"stopped: {sentence}" for _, sentence in sorted(plan.stopped.items())]
+    return "; ".join([line, *stopped, *(sentence for _, sentence in sorted(plan.halted.items()))])
 
 
 def _digest(spans: Sequence[tuple[str | int, ...]]) -> str:
