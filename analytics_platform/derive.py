@@ -22,8 +22,9 @@ from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import Domain, EventContract
-from analytics_platform.contract.reject import REJECT_SCHEMA
-from analytics_platform.errors import AccountingBroken
+from analytics_platform.contract.reason import Reason
+from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
+from analytics_platform.errors import AccountingBroken, AnalyticsError
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned
@@ -106,9 +107,50 @@ def contracts_digest(contracts: Sequence[EventContract]) -> str:
 def judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
     """Decode and check records of one topic.
 
+    Where that fails for a reason nobody has foreseen, the records are halved until those to blame are alone, and these
+    are rejected as `undecodable`. What fails without any record, or with each of several, is no record's fault.
+
     Raises:
         AccountingBroken: a record ended in no place or in two.
     """
+    try:
+        return _judge(records, contracts)
+    except (AnalyticsError, MemoryError, OSError, *duck.INFRASTRUCTURE):
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        _judge(records.clear(), contracts)  # what fails here too is not a record's doing
+        judged = _without_poison(records, contracts, error)
+        if (
+            records.height > 1
+            and (judged.rejected["codes"].list.contains(str(Reason.UNDECODABLE))).sum() == records.height
+        ):
+            raise
+        _each_once(records, judged)
+        return judged
+
+
+def _without_poison(records: pl.DataFrame, contracts: Sequence[EventContract], error: BaseException) -> Judged:
+    """As `_judge`, of records that failed together; those that fail alone are rejected."""
+    if records.height == 1:
+        # Only the kind of error: its words may hold a value.
+        poison = Rejected((Reason.UNDECODABLE,), (f"decoding failed: {type(error).__name__}",))
+        return Judged({}, rejected_frame(records, [0], [poison]))
+    halves = []
+    for half in (records.head(records.height // 2), records.tail(-(records.height // 2))):
+        try:
+            halves.append(_judge(half, contracts))
+        except (AnalyticsError, MemoryError, OSError, *duck.INFRASTRUCTURE):
+            raise
+        except (Exception, pl.exceptions.PanicException) as again:  # noqa: BLE001 - a record nobody has foreseen
+            halves.append(_without_poison(half, contracts, again))
+    names = dict.fromkeys(name for half in halves for name in half.good)
+    good = {
+        name: pl.concat([half.good[name] for half in halves if name in half.good], how="diagonal") for name in names
+    }
+    return Judged(good, pl.concat([half.rejected for half in halves]))
+
+
+def _judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
     by_label = {item.label: item for item in contracts}
     good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
     with duck.connect() as connection:

@@ -10,7 +10,10 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection, Error
 
-__all__ = ["DuckDBPyConnection", "Error", "connect", "identifier", "literal", "lock_down"]
+__all__ = ["INFRASTRUCTURE", "DuckDBPyConnection", "Error", "connect", "identifier", "literal", "lock_down"]
+
+INFRASTRUCTURE = (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException)
+"""Errors that are the machine's, never a row's."""
 
 
 def connect(

@@ -79,6 +79,8 @@ class Settings:
     """A micro-batch of a topic that is not full starts no sooner than this after the last one: fewer, larger files."""
     fsync: bool = True
     """Whether commits to a local lake are forced to the disk."""
+    alert_webhook: Secret | None = field(default=None, repr=False)
+    """Where a burst posts findings of the quarantine that were never seen before."""
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from analytics_platform.errors import BrokerNotStarted
 from analytics_platform.kafka.apache import ApacheKafka, missing
 from analytics_platform.kafka.embedded import EmbeddedBroker
 from analytics_platform_tests.pages import browser
+from analytics_platform_tests.webhook import Webhook
 
 KAFKA_REQUIRED = os.environ.get("REQUIRE_KAFKA", "") not in {"", "0"}
 """Set where the tests on Apache Kafka must not be left out: then what is missing fails them."""
@@ -101,3 +103,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    found = Webhook()
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()

@@ -29,6 +29,11 @@ class Reason(StrEnum):
     NOT_AN_OBJECT = ("not_an_object", "The value is JSON, but not an object.", True)
     TOO_DEEP = ("too_deep", "The value nests objects or arrays deeper than the platform takes.", True)
     DUPLICATE_KEY = ("duplicate_key", "An object of the value has one key twice, so its meaning is not defined.", True)
+    UNDECODABLE = (
+        "undecodable",
+        "The record alone makes decoding fail in a way nobody has foreseen; its batch went on without it.",
+        True,
+    )
     UNKNOWN_EVENT_TYPE = ("unknown_event_type", "The event type is not one of those contracted for this topic.", True)
     UNKNOWN_SCHEMA_VERSION = ("unknown_schema_version", "The event type has no contract of this schema version.", True)
     VERSION_SUNSET = (

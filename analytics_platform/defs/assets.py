@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
+from analytics_platform import quarantine
+from analytics_platform.alert import post, unseen
 from analytics_platform.contract.model import Domain, ReferenceContract
-from analytics_platform.defs.checks import accounting_broken, burst_checks, check_specs
+from analytics_platform.defs.checks import accounting_broken, burst_checks, check_specs, new_findings
 from analytics_platform.defs.config import BurstConfig, ranges_by_topic
 from analytics_platform.defs.drain import draining
 from analytics_platform.defs.jobs import lane, stream_op
@@ -16,6 +19,7 @@ from analytics_platform.defs.partition import INGEST_HOURS
 from analytics_platform.defs.result import burst_line, burst_results, rebuild_line, rebuild_results
 from analytics_platform.defs.specs import reference_spec, stream_specs
 from analytics_platform.errors import AccountingBroken, AnalyticsError, QueryFailed
+from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.table import Lake
 from analytics_platform.query import refresh_database
 from analytics_platform.rebuild import rebuild
@@ -100,7 +104,7 @@ def _burst(
         context.log.info("The ingest hour turned before this burst began; the sensor asks again for the new one.")
         return
     budget = settings.burst if config.budget_seconds is None else timedelta(seconds=config.budget_seconds)
-    began = time.monotonic()
+    began, since = time.monotonic(), clock()
     with draining() as told:
         report: BurstReport = follow(
             domain,
@@ -127,6 +131,10 @@ def _burst(
     for check in burst_checks(domain, report, now):
         if _selected(context, check):
             yield check
+    if report.total.read:
+        found = _new_findings(context, domain, settings, since, any_bad=bool(report.total.quarantined))
+        if _selected(context, found):
+            yield found
     if drained and _canceling(context):
         raise KeyboardInterrupt  # everything is written and told; Dagster marks the run as canceled
 
@@ -145,12 +153,26 @@ def _rebuild(
         window.end,
         layers=frozenset(layers),
         clock=clock,
-        by=context.run_id,
+        by=context.run.run_id,
         on_slice=context.log.info,
     )
     _refresh_database(context, settings)
     context.log.info(rebuild_line(report))
     yield from rebuild_results(report, selected)
+
+
+def _new_findings(
+    context: dg.AssetExecutionContext, domain: Domain, settings: Settings, since: datetime, *, any_bad: bool
+) -> dg.AssetCheckResult:
+    """Look for fingerprints of this burst alone, and tell the webhook of them; only a burst with bad rows looks."""
+    table = Lake(settings.lake, settings.fsync).newest(quarantine.spec(domain.name)) if any_bad else None
+    rows = pl.LazyFrame(schema=quarantine.SCHEMA) if table is None else Snapshot.of(table).scan()
+    found = unseen(rows, since)
+    if found.height and settings.alert_webhook is not None:
+        trouble = post(settings.alert_webhook, domain.name, found)
+        if trouble is not None:
+            context.log.warning(trouble)
+    return new_findings(domain, found)
 
 
 def _refresh_database(context: dg.AssetExecutionContext, settings: Settings) -> None:

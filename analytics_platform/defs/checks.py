@@ -4,6 +4,7 @@
 `followed`          bronze       the topic does not wait for an operator
 `quarantine_share`  quarantine   no topic has more bad rows than its contracts allow
 `freshness`         silver       what stands in Kafka is in the table, or its newest row is young enough
+`no_new_finding`    quarantine   no fingerprint was seen for the first time; one that is warns once
 `flowing`           silver       the event type is not halted by its circuit breaker; only where its contract has one
 `updated`           gold         the mart's SQL ran and its result fits its contract
 
@@ -14,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import dagster as dg
+import polars as pl
 
+from analytics_platform.alert import MOST
 from analytics_platform.contract.model import Domain, table_name
 from analytics_platform.defs.specs import asset_key, events_by_type
 from analytics_platform.report import Account, BurstReport
@@ -58,6 +61,13 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
         for name, versions in events_by_type(domain).items()
         if versions[-1].breaker is not None
     ]
+    specs.append(
+        dg.AssetCheckSpec(
+            "no_new_finding",
+            asset=asset_key("quarantine", domain.name),
+            description="No fingerprint (contract, rule, source) was seen for the first time. One that is warns once.",
+        )
+    )
     for name, versions in events_by_type(domain).items():
         allowed = versions[-1].freshness
         if allowed is not None:
@@ -196,6 +206,25 @@ def _freshness(name: str, newest: datetime | None, allowed: float, lag: int, now
         check_name="freshness",
         description=f"{waits}; {told}, allowed is {spell(allowed)}",
         metadata={"lag": lag, "allowed_seconds": allowed, **({} if age is None else {"freshness_seconds": age})},
+    )
+
+
+def new_findings(domain: Domain, found: pl.DataFrame) -> dg.AssetCheckResult:
+    """The answer about fingerprints that a burst saw for the first time (`fingerprint.SCHEMA`)."""
+    columns = ("fingerprint", "contract", "topic", "code", "rule", "rows")
+    kinds = [dg.TableColumn(name, "BIGINT" if name == "rows" else "VARCHAR") for name in columns]
+    rows = [
+        dg.TableRecord({name: row[name] if name == "rows" else row[name] or "" for name in columns})
+        for row in found.select(columns).head(MOST).iter_rows(named=True)
+    ]
+    told = ", ".join(sorted(set(found["code"])))
+    return dg.AssetCheckResult(
+        passed=found.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        asset_key=asset_key("quarantine", domain.name),
+        check_name="no_new_finding",
+        description=f"{found.height:,} never seen before: {told}" if found.height else "nothing never seen before",
+        metadata={"findings": dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=kinds))},
     )
 
 

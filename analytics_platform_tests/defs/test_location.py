@@ -97,6 +97,7 @@ def test_checks(location: dg.Definitions):
         "bronze/flights_departures:accounting",
         "bronze/flights_departures:followed",
         "gold/carrier_daily:updated",
+        "quarantine/flights:no_new_finding",
         "quarantine/flights:quarantine_share",
         "silver/flight_arrived:freshness",
         "silver/flight_cancelled:freshness",
