@@ -20,7 +20,7 @@ from analytics_platform import bronze, quarantine, silver
 from analytics_platform.contract.model import Breaker, Domain
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot
-from analytics_platform.lake.table import Lake
+from analytics_platform.lake.table import Lake, Schema
 
 CHANGES, SINCE_MS, BAD, SEEN = "breaker", "breaker:since_ms", "breaker:bad", "breaker:seen"
 """Application ids in the silver table: changes so far, when the last one was, and the records that it was about."""
@@ -144,9 +144,7 @@ def _read(table: Pinned, event: str, breaker: Breaker) -> Halt | None:
     return Halt(event, _instant(since_ms), bad, seen, breaker)
 
 
-def _turn(
-    table: Pinned, schema: Mapping[str, pl.DataType | type[pl.DataType]], now: datetime, bad: int, seen: int
-) -> Change:
+def _turn(table: Pinned, schema: Schema, now: datetime, bad: int, seen: int) -> Change:
     since_ms = int((now - _instant(0)) / timedelta(milliseconds=1))
     changes = (table.progress(CHANGES) or 0) + 1
     progress = {CHANGES: changes, SINCE_MS: since_ms, BAD: bad, SEEN: seen}

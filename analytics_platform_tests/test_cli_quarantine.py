@@ -102,14 +102,14 @@ def test_show_hides_values(called: Any) -> None:
         "  from       web, as order_placed 1.0.0; held against order_placed@1.0.0",
         f"  {TOO_MUCH}  rule_violated: cents: above the maximum of 1000",
         (
-            "  looks like {product: string, cents: integer, event_type: string, schema_version: string, trace_id: string, "
-            "occurred_at: string, order_id: string, placed_at: string, source: string, (key of 16 characters): integer, "
-            "idempotency_key: string}"
+            '  looks like {"product":"string","cents":"integer","event_type":"string","schema_version":"string",'
+            '"trace_id":"string","occurred_at":"string","order_id":"string","placed_at":"string","source":"string",'
+            '"idempotency_key":"string","…":"1 unknown"}'
         ),
     ]
     _, out, _ = called("quarantine", "show", f"{ORDERS}/0/0..3", "--json", "--rows", "2")
     first, second = json.loads(out)
-    assert (first["offset"], first["shape"]) == (2, "5 bytes of text that is not JSON")
+    assert (first["offset"], first["outline"]) == (2, "5 bytes that are not JSON")
     assert second["offset"] == 1
     assert not {"key", "value", "headers"} & set(json.loads(out)[0])
 

@@ -16,6 +16,7 @@ from analytics_platform.errors import QueryFailed
 if TYPE_CHECKING:
     from analytics_platform.contract.model import Domain
     from analytics_platform.lake.files import Snapshot
+    from analytics_platform.outline import Known
     from analytics_platform.selection import Place, Selection
     from analytics_platform.settings import Settings
 
@@ -127,6 +128,7 @@ def show(
 
     Values are not shown, only the names of fields and types, unless `--bytes` asks for them.
     """
+    from analytics_platform.outline import known_names  # noqa: PLC0415
     from analytics_platform.selection import sample  # noqa: PLC0415
 
     call = call_of(context)
@@ -138,7 +140,8 @@ def show(
     for item in call.domains(domain, settings):
         snapshot = _snapshot(item, settings)
         if snapshot is not None:
-            found += [_shown(row, raw=raw) for row in sample(snapshot, selection, rows).iter_rows(named=True)]
+            known = known_names(item.events)
+            found += [_shown(row, known, raw=raw) for row in sample(snapshot, selection, rows).iter_rows(named=True)]
     if json_output:
         _print_json(found[:rows])
         return
@@ -314,14 +317,15 @@ def _snapshot(domain: "Domain", settings: "Settings") -> "Snapshot | None":
     return None if table is None else Snapshot.of(table)
 
 
-def _shown(row: dict[str, Any], *, raw: bool) -> dict[str, Any]:
+def _shown(row: dict[str, Any], known: "Known", *, raw: bool) -> dict[str, Any]:
     """A row as it may be shown; with `raw` also the bytes."""
     from analytics_platform.fingerprint import fingerprints_of  # noqa: PLC0415
-    from analytics_platform.redact import shape  # noqa: PLC0415
+    from analytics_platform.outline import outline  # noqa: PLC0415
 
     shown = {name: value for name, value in row.items() if name not in {"key", "value", "headers"}}
     shown["fingerprints"] = fingerprints_of(row)
-    shown["shape"] = shape(row["value"], row["value_bytes"])
+    is_cut = row["value"] is not None and row["value_bytes"] is not None and row["value_bytes"] > len(row["value"])
+    shown["outline"] = "cut, so not whole" if is_cut else outline(row["value"], known)
     shown["key_bytes"] = None if row["key"] is None else len(row["key"])
     shown["header_names"] = [header["name"] for header in row["headers"] or ()]
     return shown | ({name: row[name] for name in ("key", "value", "headers")} if raw else {})
@@ -337,7 +341,7 @@ def _print(row: dict[str, Any]) -> None:
     if row["changed_by"] is not None:
         why = f": {_safe(row['discarded_for'], 500)}" if row["discarded_for"] else ""
         say(f"  changed    by {_safe(row['changed_by'], 200)} at {row['status_at']:%Y-%m-%d %H:%M:%SZ}{why}")
-    say(f"  looks like {_safe(row['shape'], 2_000)}")
+    say(f"  looks like {_safe(row['outline'], 2_000)}")
     if "value" in row:
         say(f"  key        {_safe(_text(row['key']))}")
         for header in row["headers"] or ():

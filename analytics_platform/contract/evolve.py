@@ -316,6 +316,9 @@ def _service(old: EventContract, new: EventContract) -> Iterator[Difference]:
     if old.max_quarantined_share != new.max_quarantined_share:
         said = f"{_or_none(old.max_quarantined_share)} -> {_or_none(new.max_quarantined_share)}"
         yield Difference("quarantine.maxBadRatio", said, Verdict.COSMETIC, "When the check warns.")
+    if old.breaker != new.breaker:
+        said = "added" if old.breaker is None else "removed" if new.breaker is None else "changed"
+        yield Difference("quarantine.onExceed", said, Verdict.COSMETIC, "When the event type is halted.")
     for name in ("shape", "rules"):
         before: Mode = getattr(old.compatibility, name)
         after: Mode = getattr(new.compatibility, name)

@@ -12,6 +12,7 @@ from analytics_platform.contract.difference import Verdict
 from analytics_platform.contract.evolve import compare
 from analytics_platform.contract.loosen import rule_changes
 from analytics_platform.contract.model import (
+    Breaker,
     Compatibility,
     Deprecation,
     EventContract,
@@ -437,3 +438,13 @@ def test_paths_of_the_package_are_not_needed() -> None:
     """The header's file is of no account: two copies of one contract do not differ."""
     old = contract()
     assert compare(old, replace(old, header=replace(old.header, path=Path("elsewhere"), digest="other")), TODAY) == ()
+
+
+def test_when_an_event_type_is_halted_is_no_promise() -> None:
+    halts, later = (Breaker(0.1, timedelta(minutes=15), 100, resumes=resumes) for resumes in (False, True))
+    said = []
+    for before, after in ((None, halts), (halts, later), (later, None), (halts, halts)):
+        old, new = (replace(contract(), breaker=breaker) for breaker in (before, after))
+        said.append([(item.path, item.change, str(item.verdict)) for item in compare(old, new, TODAY)])
+    path = "quarantine.onExceed"
+    assert said == [[(path, "added", COSMETIC)], [(path, "changed", COSMETIC)], [(path, "removed", COSMETIC)], []]

@@ -110,4 +110,6 @@ def test_other_layers(tmp_path: Path) -> None:
         "contract_digest": pl.String,
         "status": pl.String,
         "status_at": INSTANT,
+        "changed_by": pl.String,
+        "discarded_for": pl.String,
     } == QUARANTINE_SCHEMA
