@@ -24,6 +24,9 @@ stands for the offsets `[offset, gap_end)` that expired unread and were given up
 
 COORDINATES = Coordinates("topic_id", "partition")
 
+RAW = ("key", "value", "headers")
+"""The columns that hold what the producer sent, whatever it is."""
+
 
 def spec(topic: str) -> TableSpec:
     """The bronze table of a topic."""
@@ -33,6 +36,7 @@ def spec(topic: str) -> TableSpec:
         SCHEMA,
         ("partition", "offset", "ingested_at"),
         f"Every record of the Kafka topic {topic}, as it came.",
+        RAW,
     )
 
 

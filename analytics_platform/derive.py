@@ -23,13 +23,17 @@ from analytics_platform.contract.decode import decode
 from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.reject import REJECT_SCHEMA
-from analytics_platform.errors import AccountingBroken
+from analytics_platform.contract.treat import treated
+from analytics_platform.contract.treatment import key_names
+from analytics_platform.errors import AccountingBroken, KeyMissing
 from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.keyring import NO_KEYS, KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.progress import progress
 from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.report import Account
+from analytics_platform.settings import Settings
 from analytics_platform.silver import Split
 
 _COORDINATES = ["topic_id", "partition", "offset"]
@@ -90,8 +94,45 @@ def contracts_digest(contracts: Sequence[EventContract]) -> str:
     return hashlib.sha256("".join(sorted(item.header.digest for item in contracts)).encode()).hexdigest()
 
 
-def judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
-    """Decode and check records of one topic.
+def key_ring(domain: Domain, settings: Settings) -> KeyRing:
+    """The keys by which a domain's fields are hashed; asked for before anything of it is read or written.
+
+    Raises:
+        KeyMissing: contracts name keys that the settings do not have.
+        SettingsError: the file of keys cannot be read.
+    """
+    keys = settings.key_ring()
+    missing = keys.missing(set().union(*(key_names(domain.versions_of(event.name)) for event in domain.events)))
+    if missing:
+        raise KeyMissing(domain.name, missing)
+    return keys
+
+
+def judge(records: pl.DataFrame, contracts: Sequence[EventContract], keys: KeyRing = NO_KEYS) -> Judged:
+    """Decode and check records of one topic, and treat their personal data: as they may be written.
+
+    Args:
+        records: Of one topic.
+        contracts: All of the topic's.
+        keys: Has every key that they name.
+
+    Raises:
+        AccountingBroken: a record ended in no place or in two.
+        KeyMissing: a contract names a key that is not there.
+    """
+    judged = true_values(records, contracts)
+    good = {}
+    for name, rows in judged.good.items():
+        versions = [item for item in contracts if item.name == name]
+        missing = keys.missing(key_names(versions))
+        if missing:
+            raise KeyMissing(versions[0].header.domain, missing)
+        good[name] = treated(rows, versions, keys)
+    return Judged(good, judged.rejected)
+
+
+def true_values(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+    """Decode and check records of one topic; what is good holds personal data as it came, so it is never written.
 
     Raises:
         AccountingBroken: a record ended in no place or in two.
@@ -145,6 +186,7 @@ def take_in(
     part: Slice,
     *,
     now: datetime,
+    keys: KeyRing = NO_KEYS,
     lap: Callable[[str], None] = lambda _stage: None,
 ) -> Taken:
     """Take a slice of bronze into quarantine and silver.
@@ -154,6 +196,7 @@ def take_in(
         domain: Whose contracts judge.
         part: May start before what some tables have, never after what one has.
         now: For the status of quarantined rows.
+        keys: By which fields are hashed, see `key_ring`.
         lap: Called with the name of each stage when it is done: decode, quarantine, silver.
 
     Durable on return: all of the slice, in every table.
@@ -163,7 +206,7 @@ def take_in(
         AccountingBroken: the slice does not add up; no row of it that does not is committed.
         OffsetGap: a table has less than the slice starts with.
     """
-    judged = judge(part.records, domain.events_of(part.log.topic))
+    judged = judge(part.records, domain.events_of(part.log.topic), keys)
     lap("decode")
     quarantined = _take_rejected(lake, domain, part, judged, now)
     lap("quarantine")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform.bronze import within
+from analytics_platform.bronze import RAW, within
 from analytics_platform.contract.schema import QUARANTINE_SCHEMA
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.files import Snapshot, overlap_sql
@@ -31,6 +31,7 @@ def spec(domain: str) -> TableSpec:
         SCHEMA,
         ("partition", "offset", "ingested_at", "status_at"),
         f"Records of the domain {domain} that could not become silver, with the reasons.",
+        RAW,
     )
 
 

@@ -15,9 +15,9 @@ import polars as pl
 
 from analytics_platform import bronze, derive, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.duck import literal
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
 from analytics_platform.lake.table import Lake
@@ -62,9 +62,11 @@ def rebuild(
         MartBroken: a mart cannot be made again; everything else was.
         SchemaChanged: a table's column has another type than its contract.
         BronzeIncomplete: records are missing and Kafka cannot give them back.
+        KeyMissing: contracts name keys that the settings do not have; nothing was changed.
     """
     # Rows were ingested at whole milliseconds: the same rows lie between bounds moved up to the next one.
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, on_slice)
+    keys = derive.key_ring(domain, settings)
+    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, on_slice, keys)
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -98,6 +100,7 @@ class _Rebuild:
     hours: Span
     clock: Callable[[], datetime]
     on_slice: Callable[[str], None]
+    keys: KeyRing
     lake: Lake = field(init=False)
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
@@ -122,7 +125,7 @@ class _Rebuild:
         for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
             records = records_within(self.lake, topic, span)
             self.records += records.height
-            judged = derive.judge(records, self.domain.events_of(topic))
+            judged = derive.judge(records, self.domain.events_of(topic), self.keys)
             self._mend_quarantine(topic, span, records, judged)
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, judged)
@@ -182,8 +185,9 @@ class _Rebuild:
                 later = snapshot.touching("_ingested_at", [after]).scan().filter(_within("_ingested_at", after))
                 copies = later.join(overtaken.select("idempotency_key").lazy(), on="idempotency_key", how="semi")
                 standing = pl.concat([standing, copies.collect()])
-                keys = ", ".join(literal(key) for key in overtaken["idempotency_key"].unique().sort())
-                replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND idempotency_key IN ({keys})))"
+                # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
+                places = silver.places_sql(copies.collect())
+                replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
             wanted = split.kept.select(
                 pl.col(item).cast(snapshot.schema[item]) for item in columns if item in split.kept
             )

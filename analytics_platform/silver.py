@@ -14,7 +14,9 @@ import polars as pl
 
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.schema import silver_schema
-from analytics_platform.lake.files import Snapshot
+from analytics_platform.contract.treatment import personal_columns
+from analytics_platform.duck import literal
+from analytics_platform.lake.files import Snapshot, overlap_sql
 from analytics_platform.lake.progress import Coordinates
 from analytics_platform.lake.table import TableSpec
 
@@ -37,12 +39,25 @@ def spec(versions: Sequence[EventContract]) -> TableSpec:
         silver_schema(versions),
         (*times, "_partition", "_offset", "_ingested_at"),
         contract.header.description,
+        personal_columns([field for version in versions for field in version.fields]),
     )
 
 
 def newest(versions: Sequence[EventContract]) -> EventContract:
     """The contract that decides what all versions of an event type share: its identity and description."""
     return max(versions, key=lambda contract: contract.order)
+
+
+def places_sql(rows: pl.DataFrame) -> str:
+    """The predicate for exactly the rows that came from the same places in Kafka; it holds coordinates and no values."""
+    parts = [
+        f"(_topic_id = {literal(str(log_id))} AND _partition = {partition} AND "
+        f"{overlap_sql('_offset', [(offset, offset + 1) for offset in places['_offset']])})"
+        for (log_id, partition), places in rows.sort("_topic_id", "_partition", "_offset").group_by(
+            "_topic_id", "_partition", maintain_order=True
+        )
+    ]
+    return "(" + " OR ".join(parts) + ")" if parts else "false"
 
 
 @dataclass(frozen=True, slots=True)

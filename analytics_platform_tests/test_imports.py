@@ -25,6 +25,7 @@ HOMES = {
 
 LEVELS = (
     ("errors", "stopwatch"),
+    ("keyring",),
     ("settings",),
     ("duck", "kafka"),
     ("parquet", "contract", "lake", "revision"),

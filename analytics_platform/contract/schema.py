@@ -7,7 +7,15 @@ from functools import reduce
 import polars as pl
 from polars.datatypes import DataType
 
-from analytics_platform.contract.model import EventContract, Field, LogicalType, MartContract, ReferenceContract
+from analytics_platform.contract.model import (
+    EventContract,
+    Field,
+    LogicalType,
+    MartContract,
+    Operation,
+    ReferenceContract,
+)
+from analytics_platform.contract.treatment import governing
 
 INSTANT = pl.Datetime("us", "UTC")
 """Every instant of every table."""
@@ -157,9 +165,14 @@ def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     for contract in newest_first:
         for field in contract.fields:
             fields.setdefault(field.name, []).append(field)
+    treatments = {name: field.treatment for name, field in governing(versions).items()}
+    dropped = {name for name, found in treatments.items() if found is not None and found.op is Operation.DROP}
     own = (
         _column(
-            reduce(together, same), required=len(same) == len(newest_first) and all(field.required for field in same)
+            reduce(together, same),
+            required=len(same) == len(newest_first)
+            and all(field.required for field in same)
+            and same[0].name not in dropped,
         )
         for same in fields.values()
     )

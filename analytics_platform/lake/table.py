@@ -35,6 +35,8 @@ class TableSpec:
     schema: Schema
     stats: tuple[str, ...]
     description: str = ""
+    private: tuple[str, ...] = ()
+    """Columns whose values stand in a data file's pages and nowhere else in it: its footer keeps no statistics of them."""
 
     @property
     def title(self) -> str:
