@@ -17,7 +17,7 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze, duck, quarantine, silver
+from analytics_platform import bronze, duck, erasure, quarantine, silver
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.lift import lift
@@ -27,7 +27,7 @@ from analytics_platform.contract.treat import treated
 from analytics_platform.contract.treatment import key_names
 from analytics_platform.errors import AccountingBroken, KeyMissing
 from analytics_platform.kafka.offsets import Log, OffsetRange
-from analytics_platform.keyring import NO_KEYS, KeyRing
+from analytics_platform.keyring import ERASURE, NO_KEYS, KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.progress import progress
@@ -95,14 +95,17 @@ def contracts_digest(contracts: Sequence[EventContract]) -> str:
 
 
 def key_ring(domain: Domain, settings: Settings) -> KeyRing:
-    """The keys by which a domain's fields are hashed; asked for before anything of it is read or written.
+    """The keys by which a domain's fields are hashed, and by which it knows what it forgot; asked for before anything of it is read or written.
 
     Raises:
         KeyMissing: contracts name keys that the settings do not have.
         SettingsError: the file of keys cannot be read.
     """
     keys = settings.key_ring()
-    missing = keys.missing(set().union(*(key_names(domain.versions_of(event.name)) for event in domain.events)))
+    named = set().union(*(key_names(domain.versions_of(event.name)) for event in domain.events))
+    if erasure.exists(Lake(settings.lake, settings.fsync), domain.name):
+        named.add(ERASURE)
+    missing = keys.missing(named)
     if missing:
         raise KeyMissing(domain.name, missing)
     return keys
@@ -211,7 +214,8 @@ def take_in(
     quarantined = _take_rejected(lake, domain, part, judged, now)
     lap("quarantine")
     splits = {
-        name: _take_good(lake, domain.versions_of(name), part, judged) for name in domain.event_types_of(part.log.topic)
+        name: _take_good(lake, domain.versions_of(name), part, judged, keys)
+        for name in domain.event_types_of(part.log.topic)
     }
     lap("silver")
     return Taken(
@@ -255,7 +259,9 @@ def _per_partition(rows: pl.DataFrame, column: str) -> dict[int, int]:
     return dict(rows.group_by(column).len().iter_rows())
 
 
-def _take_good(lake: Lake, versions: Sequence[EventContract], part: Slice, judged: Judged) -> Split:
+def _take_good(
+    lake: Lake, versions: Sequence[EventContract], part: Slice, judged: Judged, keys: KeyRing = NO_KEYS
+) -> Split:
     spec, contract = silver.spec(versions), silver.newest(versions)
     good = judged.good.get(contract.name, pl.DataFrame(schema=spec.schema))
     nothing = Split(good.clear(), good.clear())
@@ -264,7 +270,8 @@ def _take_good(lake: Lake, versions: Sequence[EventContract], part: Slice, judge
     def change(table: Pinned, left: tuple[Move, ...]) -> Change:
         nonlocal found
         rows = good.filter(bronze.within([move.range for move in left], "_partition", "_offset"))
-        found = silver.split(rows, contract, table.snapshot())
+        gone = erasure.forgotten(lake, contract.header.domain, contract.name, keys)
+        found = silver.split(rows, contract, table.snapshot(), forgotten=gone)
         if found.kept.height + found.duplicates.height != rows.height:
             raise AccountingBroken(spec.title, f"{rows.height} rows, {found.kept.height} + {found.duplicates.height}")
         return Change(found.kept, metadata=_metadata(part, found, judged, left))

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, gold, quarantine, silver, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
-from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
+from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_sql
 from analytics_platform.lake.table import Lake
 from analytics_platform.refetch import refetch
 from analytics_platform.report import RebuildReport
@@ -145,7 +145,9 @@ class _Rebuild:
             near = table.snapshot().touching("ingested_at", [span]).scan()
             standing = near.filter(_within("ingested_at", span) & (pl.col("topic") == topic)).collect()
             standing = standing.sort(quarantine.KEY)
-            wanted = _taken(table, wanted_all, topic, ("topic_id", "partition", "offset"))
+            wanted = _taken(table, wanted_all, topic, bronze.PLACE)
+            # Also what was forgotten after these records were read: the erasure commits here after it did to bronze.
+            wanted = wanted.join(bronze.forgotten(self.lake, topic), on=bronze.PLACE, how="anti", maintain_order="left")
             settled = quarantine.settled(standing, wanted, good, now)
             # A row that got other reasons or another status counts in both.
             before, after = (rows.select(*quarantine.KEY, "codes", "reasons", "status") for rows in (standing, settled))
@@ -175,10 +177,12 @@ class _Rebuild:
             standing = (
                 near.filter(_within("_ingested_at", span)).collect().sort(*silver.ORDER, "_topic_id", *columns[:1])
             )
-            taken = _taken(table, good, contract.topic, ("_topic_id", "_partition", "_offset"))
+            taken = _taken(table, good, contract.topic, silver.PLACE)
             # Later hours of this rebuild are mended after this one, by what stands here then: they don't count yet.
             after = (span[1], self.hours[1])
-            split = silver.split(taken, contract, snapshot, beside=~_within("_ingested_at", (span[0], after[1])))
+            gone = erasure.forgotten(self.lake, self.domain.name, name, self.keys)
+            earlier = ~_within("_ingested_at", (span[0], after[1]))
+            split = silver.split(taken, contract, snapshot, beside=earlier, forgotten=gone)
             overtaken = silver.split(split.kept, contract, snapshot, beside=_within("_ingested_at", after)).duplicates
             replaces = overlap_sql("_ingested_at", [span])
             if overtaken.height:  # their later copies go in the same commit, so that no key stands there twice
@@ -186,7 +190,7 @@ class _Rebuild:
                 copies = later.join(overtaken.select("idempotency_key").lazy(), on="idempotency_key", how="semi")
                 standing = pl.concat([standing, copies.collect()])
                 # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
-                places = silver.places_sql(copies.collect())
+                places = places_sql(copies.collect(), silver.PLACE)
                 replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
             wanted = split.kept.select(
                 pl.col(item).cast(snapshot.schema[item]) for item in columns if item in split.kept

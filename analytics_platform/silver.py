@@ -15,12 +15,15 @@ import polars as pl
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.schema import silver_schema
 from analytics_platform.contract.treatment import personal_columns
-from analytics_platform.duck import literal
-from analytics_platform.lake.files import Snapshot, overlap_sql
+from analytics_platform.erasure import NOTHING, Forgotten
+from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.progress import Coordinates
 from analytics_platform.lake.table import TableSpec
 
 COORDINATES = Coordinates("_topic_id", "_partition")
+
+PLACE = ("_topic_id", "_partition", "_offset")
+"""The columns that say where in Kafka a row came from."""
 
 REWRITES = "rewrites"
 """The application id that counts the commits which replaced rows; marts that have not seen the newest start over."""
@@ -48,18 +51,6 @@ def newest(versions: Sequence[EventContract]) -> EventContract:
     return max(versions, key=lambda contract: contract.order)
 
 
-def places_sql(rows: pl.DataFrame) -> str:
-    """The predicate for exactly the rows that came from the same places in Kafka; it holds coordinates and no values."""
-    parts = [
-        f"(_topic_id = {literal(str(log_id))} AND _partition = {partition} AND "
-        f"{overlap_sql('_offset', [(offset, offset + 1) for offset in places['_offset']])})"
-        for (log_id, partition), places in rows.sort("_topic_id", "_partition", "_offset").group_by(
-            "_topic_id", "_partition", maintain_order=True
-        )
-    ]
-    return "(" + " OR ".join(parts) + ")" if parts else "false"
-
-
 @dataclass(frozen=True, slots=True)
 class Split:
     """A batch of valid rows, told apart."""
@@ -69,7 +60,14 @@ class Split:
     duplicates: pl.DataFrame
 
 
-def split(rows: pl.DataFrame, contract: EventContract, snapshot: Snapshot, *, beside: pl.Expr | None = None) -> Split:
+def split(
+    rows: pl.DataFrame,
+    contract: EventContract,
+    snapshot: Snapshot,
+    *,
+    beside: pl.Expr | None = None,
+    forgotten: Forgotten = NOTHING,
+) -> Split:
     """Tell first copies from later ones, within the batch and against one version of the table.
 
     Args:
@@ -77,11 +75,13 @@ def split(rows: pl.DataFrame, contract: EventContract, snapshot: Snapshot, *, be
         contract: Says which time bounds the search.
         snapshot: The version of the table that the rows will be committed against.
         beside: Which rows of the table count; `None` for all.
+        forgotten: Events that must not come back: all their copies count as later ones.
     """
     ordered = rows.sort(ORDER)
     first = ordered.unique("idempotency_key", keep="first", maintain_order=True)
     known = _known(first, contract, snapshot, beside)
     kept = first.join(known, on="idempotency_key", how="anti", maintain_order="left")
+    kept = kept.filter(~forgotten.among(kept["idempotency_key"]))
     duplicates = ordered.join(
         kept.select("_topic_id", "_partition", "_offset"), on=["_topic_id", "_partition", "_offset"], how="anti"
     )

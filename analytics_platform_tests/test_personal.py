@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 import pytest
 
 from analytics_platform import derive, reference
@@ -24,7 +23,6 @@ from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lake.table import Lake
 from analytics_platform.rebuild import rebuild
 from analytics_platform.settings import KafkaSettings, Secret, Settings
-from analytics_platform.silver import places_sql
 from analytics_platform.stream import follow
 from analytics_platform_tests import person, shop
 from analytics_platform_tests.person import found_beside_the_rows, found_in_files, found_in_tables
@@ -191,16 +189,6 @@ def test_a_result_that_does_not_fit_is_refused_without_its_values(tmp_path: Path
     with pytest.raises(MartBroken) as caught:
         of.under(replace(DOMAIN, marts=(changed,))).refresh()
     assert caught.value.reason == "not of its contract's type: cents"
-
-
-def test_predicates_hold_coordinates_only() -> None:
-    """A key that a producer made may be anything; where a rebuild moves a row, the log does not say which."""
-    rows = pl.DataFrame({"_topic_id": ["c/it's", "c/it's", "c/b"], "_partition": [1, 1, 0], "_offset": [8, 7, 3]})
-    assert places_sql(rows) == (
-        "((_topic_id = 'c/b' AND _partition = 0 AND ((_offset >= 3 AND _offset < 4))) OR "
-        "(_topic_id = 'c/it''s' AND _partition = 1 AND ((_offset >= 7 AND _offset < 9))))"
-    )
-    assert places_sql(rows.clear()) == "false"
 
 
 def test_a_missing_key_stops_the_domain_before_anything_is_committed(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from analytics_platform.contract.model import (
 )
 from analytics_platform.contract.source import Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
-from analytics_platform.contract.treatment import check_treatments
+from analytics_platform.contract.treatment import check_treatments, subject_of
 from analytics_platform.contract.upcast import upcast_of
 from analytics_platform.contract.vendor import VENDOR, check_keys, ours
 
@@ -61,6 +61,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         compatibility=compatibility_of(source.root),
         deprecation=deprecation,
         upcast=upcast_of(source.root),
+        subject=subject_of(ours(source.root, "subject"), by_name),
     )
 
 

@@ -243,6 +243,8 @@ class EventContract:
     """When this version ends: records ingested later are quarantined as `version_sunset`."""
     upcast: Upcast | None = None
     """How rows of the major before this one come into its shape."""
+    subject: str | None = None
+    """The field that names the person an event is about."""
 
     @property
     def name(self) -> str:

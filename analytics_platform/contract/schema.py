@@ -91,6 +91,12 @@ BRONZE = (
         required=False,
         description="Null for records. Otherwise the row stands for offsets that were lost and accepted as lost, from offset up to this one.",
     ),
+    Column(
+        "forgotten_at",
+        INSTANT,
+        required=False,
+        description="When the record's bytes were erased; null for all others.",
+    ),
 )
 """The columns of every bronze table."""
 

@@ -3,7 +3,7 @@
 `treatment` is `keep`, `drop` (null), `{op: hash, key: <name>}` (HMAC-SHA256) or `{op: mask, first: n, last: n}`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from analytics_platform.contract.complaint import one_of, shown
 from analytics_platform.contract.model import (
@@ -110,6 +110,17 @@ def _check_identifier(node: Node, field: Field, identity: Identity) -> None:
             treatment.refuse("is keep for the timeField: copies are found by it")
     elif field.treatment is not None and field.treatment.op in (Operation.DROP, Operation.MASK):
         treatment.refuse("are keep and hash for an identifier: it tells events apart", shown(str(field.treatment.op)))
+
+
+def subject_of(node: Node, fields: Mapping[str, Field]) -> str | None:
+    """The field that names the person an event is about, `None` when none does; complains about one that cannot."""
+    if node.value is None:
+        return None
+    kinds = (LogicalType.STRING, LogicalType.INTEGER)
+    able = [field.name for field in fields.values() if field.type in kinds and field.name not in ENVELOPE]
+    if node.value not in able:
+        node.refuse(one_of(able, node.value, "the fields of type string and integer"))
+    return node.text or None
 
 
 def walk(field: Field) -> Iterator[Field]:

@@ -106,7 +106,16 @@ def commit(
         if moves and not left and not always:
             lake.sync(spec, table.version())
             return Committed((), table.version(), None)
-        change = make(Pinned(table), left)
+        pinned = table.version()
+        try:
+            change = make(Pinned(table), left)
+        except FileNotFoundError as error:  # an erasure took the files that only this version named: look at the newest
+            lake.forget(spec)
+            found = lake.newest(spec)
+            if found is None or found.version() == pinned:
+                raise
+            lost = str(error).splitlines()[0]
+            continue
         if change is None:
             lake.sync(spec, table.version())
             return Committed((), table.version(), None)
