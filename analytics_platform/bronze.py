@@ -19,10 +19,17 @@ SCHEMA: Mapping[str, pl.DataType] = BRONZE_SCHEMA
 
 `topic_id` is `Log.id`. `value_bytes` is the value's true length, also where `value` was cut; null for a null value.
 `ingested_at` is one instant per micro-batch, in whole milliseconds. `gap_end` is null for a record; a row that has it
-stands for the offsets `[offset, gap_end)` that expired unread and were given up by an operator at `ingested_at`.
+stands for the offsets `[offset, gap_end)` that expired unread and were given up by an operator at `ingested_at`, or,
+where `forgotten_at` is set, for one record that was taken in at `ingested_at` and whose bytes were erased since.
 """
 
 COORDINATES = Coordinates("topic_id", "partition")
+
+PLACE = ("topic_id", "partition", "offset")
+"""The columns that say where in Kafka a record stood."""
+
+RAW = ("key", "value", "headers")
+"""The columns that hold what the producer sent, whatever it is."""
 
 
 def spec(topic: str) -> TableSpec:
@@ -33,6 +40,7 @@ def spec(topic: str) -> TableSpec:
         SCHEMA,
         ("partition", "offset", "ingested_at"),
         f"Every record of the Kafka topic {topic}, as it came.",
+        RAW,
     )
 
 
@@ -93,6 +101,7 @@ def rows(raw: pl.DataFrame, log: Log, ingested_at: datetime) -> pl.DataFrame:
         topic_id=pl.lit(log.id),
         ingested_at=pl.lit(ingested_at, SCHEMA["ingested_at"]),
         gap_end=pl.lit(None, SCHEMA["gap_end"]),
+        forgotten_at=pl.lit(None, SCHEMA["forgotten_at"]),
     ).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
@@ -113,6 +122,44 @@ def records(lake: Lake, log: Log, ranges: Sequence[OffsetRange]) -> pl.LazyFrame
         return pl.DataFrame(schema=SCHEMA).lazy()
     snapshot = Snapshot.of(table).touching("offset", [(item.start, item.end) for item in ranges])
     return snapshot.scan().filter(within(ranges) & (pl.col("topic_id") == log.id) & pl.col("gap_end").is_null())
+
+
+def places(lake: Lake, log: Log, ranges: Sequence[OffsetRange]) -> pl.LazyFrame:
+    """Where records of some ranges were taken in, also those whose bytes were erased since: partition and offset."""
+    table = lake.newest(spec(log.topic))
+    if table is None:
+        return pl.DataFrame(schema={name: SCHEMA[name] for name in ("partition", "offset")}).lazy()
+    snapshot = Snapshot.of(table).touching("offset", [(item.start, item.end) for item in ranges])
+    taken_in = pl.col("gap_end").is_null() | is_forgotten(snapshot.schema)
+    mine = within(ranges) & (pl.col("topic_id") == log.id) & taken_in
+    return snapshot.scan().filter(mine).select("partition", "offset")
+
+
+def erased(records: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Records without what the producer sent: where and when they came stays, so that they are still accounted for."""
+    return records.with_columns(
+        *(pl.lit(None, SCHEMA[name]).alias(name) for name in (*RAW, "value_bytes")),
+        gap_end=pl.col("offset") + 1,
+        forgotten_at=pl.lit(at, SCHEMA["forgotten_at"]),
+    )
+
+
+FORGOTTEN = "forgotten"
+"""The application id that counts the commits which erased bytes."""
+
+
+def is_forgotten(schema: Iterable[str]) -> pl.Expr:
+    """Whether a row stands for a record whose bytes were erased; a table that is too old for the column has none."""
+    return pl.col("forgotten_at").is_not_null() if "forgotten_at" in set(schema) else pl.lit(value=False)
+
+
+def forgotten(lake: Lake, topic: str) -> pl.DataFrame:
+    """Where the records stood whose bytes were erased: `PLACE`, in no particular order."""
+    table = lake.newest(spec(topic))
+    if table is None or table.transaction_version(FORGOTTEN) is None:
+        return pl.DataFrame(schema={name: SCHEMA[name] for name in PLACE})
+    snapshot = Snapshot.of(table)
+    return snapshot.scan().filter(is_forgotten(snapshot.schema)).select(PLACE).collect()
 
 
 def ends(lake: Lake, log: Log, partitions: Iterable[int]) -> dict[int, int]:

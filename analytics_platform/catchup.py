@@ -32,7 +32,9 @@ def catch_up(
 
     Raises:
         ProgressLost: a table has rows of a partition but no stored offset.
+        KeyMissing: contracts name keys that the settings do not have.
     """
+    keys = derive.key_ring(domain, settings)
     ends = bronze.ends(lake, log, partitions)
     done = 0
     while True:
@@ -57,6 +59,6 @@ def catch_up(
         records = bronze.records(lake, log, ranges).sort("partition", "offset").collect()
         watch.lap("read")
         part = derive.Slice(log, tuple(sorted(ranges)), records)
-        taken = derive.take_in(lake, domain, part, now=clock(), halted=halted, lap=watch.lap)
+        taken = derive.take_in(lake, domain, part, now=clock(), halted=halted, keys=keys, lap=watch.lap)
         on_slice(part, taken, watch)
         done += 1

@@ -17,20 +17,24 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze, duck, quarantine, silver
+from analytics_platform import bronze, duck, erasure, quarantine, silver
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
-from analytics_platform.errors import AccountingBroken, AnalyticsError
+from analytics_platform.contract.treat import treated
+from analytics_platform.contract.treatment import key_names
+from analytics_platform.errors import AccountingBroken, AnalyticsError, KeyMissing
 from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.keyring import ERASURE, NO_KEYS, KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.progress import progress
 from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.report import Account
+from analytics_platform.settings import Settings
 from analytics_platform.silver import Split
 
 _COORDINATES = ["topic_id", "partition", "offset"]
@@ -104,8 +108,48 @@ def contracts_digest(contracts: Sequence[EventContract]) -> str:
     return hashlib.sha256("".join(sorted(item.header.digest for item in contracts)).encode()).hexdigest()
 
 
-def judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
-    """Decode and check records of one topic.
+def key_ring(domain: Domain, settings: Settings) -> KeyRing:
+    """The keys by which a domain's fields are hashed, and by which it knows what it forgot; asked for before anything of it is read or written.
+
+    Raises:
+        KeyMissing: contracts name keys that the settings do not have.
+        SettingsError: the file of keys cannot be read.
+    """
+    keys = settings.key_ring()
+    named = set().union(*(key_names(domain.versions_of(event.name)) for event in domain.events))
+    if erasure.exists(Lake(settings.lake, settings.fsync), domain.name):
+        named.add(ERASURE)
+    missing = keys.missing(named)
+    if missing:
+        raise KeyMissing(domain.name, missing)
+    return keys
+
+
+def judge(records: pl.DataFrame, contracts: Sequence[EventContract], keys: KeyRing = NO_KEYS) -> Judged:
+    """Decode and check records of one topic, and treat their personal data: as they may be written.
+
+    Args:
+        records: Of one topic.
+        contracts: All of the topic's.
+        keys: Has every key that they name.
+
+    Raises:
+        AccountingBroken: a record ended in no place or in two.
+        KeyMissing: a contract names a key that is not there.
+    """
+    judged = true_values(records, contracts)
+    good = {}
+    for name, rows in judged.good.items():
+        versions = [item for item in contracts if item.name == name]
+        missing = keys.missing(key_names(versions))
+        if missing:
+            raise KeyMissing(versions[0].header.domain, missing)
+        good[name] = treated(rows, versions, keys)
+    return Judged(good, judged.rejected)
+
+
+def true_values(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+    """Decode and check records of one topic; what is good holds personal data as it came, so it is never written.
 
     Where that fails for a reason nobody has foreseen, the records are halved until those to blame are alone, and these
     are rejected as `undecodable`. What fails without any record, or with each of several, is no record's fault.
@@ -205,6 +249,7 @@ def take_in(
     *,
     now: datetime,
     halted: Collection[str] = (),
+    keys: KeyRing = NO_KEYS,
     lap: Callable[[str], None] = lambda _stage: None,
 ) -> Taken:
     """Take a slice of bronze into quarantine and silver.
@@ -217,6 +262,7 @@ def take_in(
         halted: Event types whose silver tables stay where they are, and so do their progress and these records in
             bronze; their bad records are quarantined as ever. Once such a type is not halted any more its table lags
             behind the others, as that of a type contracted later does, and is caught up like it.
+        keys: By which fields are hashed, see `key_ring`.
         lap: Called with the name of each stage when it is done: decode, quarantine, silver.
 
     Durable on return: all of the slice, in every table.
@@ -226,13 +272,13 @@ def take_in(
         AccountingBroken: the slice does not add up; no row of it that does not is committed.
         OffsetGap: a table has less than the slice starts with.
     """
-    judged = judge(part.records, domain.events_of(part.log.topic))
+    judged = judge(part.records, domain.events_of(part.log.topic), keys)
     lap("decode")
     quarantined, discarded = _take_rejected(lake, domain, part, judged, now)
     lap("quarantine")
     good = judged.good_but(discarded)
     splits = {
-        name: _take_good(lake, domain.versions_of(name), part, judged, good)
+        name: _take_good(lake, domain.versions_of(name), part, judged, good, keys=keys)
         for name in silvers(domain, part.log.topic, halted)
     }
     lap("silver")
@@ -283,7 +329,13 @@ def _per_partition(rows: pl.DataFrame, column: str) -> dict[int, int]:
 
 
 def _take_good(
-    lake: Lake, versions: Sequence[EventContract], part: Slice, judged: Judged, valid: Mapping[str, pl.DataFrame]
+    lake: Lake,
+    versions: Sequence[EventContract],
+    part: Slice,
+    judged: Judged,
+    valid: Mapping[str, pl.DataFrame],
+    *,
+    keys: KeyRing = NO_KEYS,
 ) -> Split:
     spec, contract = silver.spec(versions), silver.newest(versions)
     good = valid.get(contract.name, pl.DataFrame(schema=spec.schema))
@@ -293,7 +345,8 @@ def _take_good(
     def change(table: Pinned, left: tuple[Move, ...]) -> Change:
         nonlocal found
         rows = good.filter(bronze.within([move.range for move in left], "_partition", "_offset"))
-        found = silver.split(rows, contract, table.snapshot())
+        gone = erasure.forgotten(lake, contract.header.domain, contract.name, keys)
+        found = silver.split(rows, contract, table.snapshot(), forgotten=gone)
         if found.kept.height + found.duplicates.height != rows.height:
             raise AccountingBroken(spec.title, f"{rows.height} rows, {found.kept.height} + {found.duplicates.height}")
         return Change(found.kept, metadata=_metadata(part, found, judged, left))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Catalog
+from analytics_platform.derive import key_ring
 from analytics_platform.errors import ContractError, KafkaError, SettingsError, UnknownTopic
 from analytics_platform.kafka import apache
 from analytics_platform.kafka.consumer import KafkaLog
@@ -66,6 +67,7 @@ def findings(
     contracts, catalog = _contracts(settings)
     found += [
         contracts,
+        *_keys(settings, catalog),
         _lake(settings),
         _disk(settings),
         *_kafka(settings, catalog),
@@ -100,6 +102,20 @@ def _contracts(settings: Settings) -> tuple[Finding, Catalog]:
         todo = "add a domain, or point ANALYTICS_CONTRACTS at the folder that has one"
         return Finding("contracts", State.WARN, f"{settings.contracts}: no domain", todo), catalog
     return Finding("contracts", State.OK, f"{settings.contracts}: {', '.join(catalog.domains)}"), catalog
+
+
+def _keys(settings: Settings, catalog: Catalog) -> list[Finding]:
+    """Whether every key is there that a domain asks for; nothing where none does."""
+    found = []
+    for domain in catalog.domains.values():
+        try:
+            names = sorted(key_ring(domain, settings).keys)
+        except SettingsError as error:
+            found.append(Finding("keys", State.FAIL, "; ".join(error.complaints), "see docs/personal-data.md#keys"))
+        else:
+            if names:
+                found.append(Finding("keys", State.OK, f"{domain.name}: {', '.join(names)}"))
+    return found
 
 
 def _lake(settings: Settings) -> Finding:

@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection, Error
 
-__all__ = ["INFRASTRUCTURE", "DuckDBPyConnection", "Error", "connect", "identifier", "literal", "lock_down"]
+__all__ = ["INFRASTRUCTURE", "DuckDBPyConnection", "Error", "connect", "identifier", "literal", "lock_down", "words"]
 
 INFRASTRUCTURE = (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException)
 """Errors that are the machine's, never a row's."""
+_ABOUT_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.PermissionException)
 
 
 def connect(
@@ -52,6 +53,17 @@ def lock_down(connection: DuckDBPyConnection) -> None:
     """
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def words(error: Error) -> str:
+    """What an error says, in one line, as far as it cannot hold a value of a row.
+
+    Errors about the SQL itself are told whole; what goes wrong while rows are computed is told by its kind alone, since
+    DuckDB quotes the value it stumbled over.
+    """
+    if isinstance(error, _ABOUT_SQL):
+        return str(error).splitlines()[0]
+    return f"{type(error).__name__} while its rows were computed (the value is not shown)"
 
 
 def identifier(name: str) -> str:

@@ -2,6 +2,7 @@
 
     AnalyticsError                  what, where, and what to do next; `retryable` says whether trying again can help
     ├── SettingsError               an ANALYTICS_* variable is unknown or does not fit
+    │   └── KeyMissing              contracts name a key that the settings do not have
     ├── ContractError               contracts are wrong; holds every complaint, not only the first
     ├── RevisionUnknown             git cannot say what contracts were at a revision
     ├── KafkaError
@@ -49,6 +50,21 @@ class SettingsError(AnalyticsError):
         """`complaints`: one sentence per variable."""
         self.complaints = tuple(complaints)
         super().__init__("settings: " + "; ".join(self.complaints) + ". See docs/settings.md for all of them.")
+
+
+class KeyMissing(SettingsError):
+    """Contracts ask for keys that the settings do not have."""
+
+    def __init__(self, domain: str, names: Sequence[str]) -> None:
+        """`names`: of the keys that are not there."""
+        self.domain, self.names = domain, tuple(names)
+        super().__init__(
+            [
+                f"{domain}: its personal data wants the key {name}, and there is neither ANALYTICS_KEY_{name.upper()} nor "
+                "such a line in ANALYTICS_KEYS_FILE; nothing was read or written (docs/personal-data.md#keys)"
+                for name in self.names
+            ]
+        )
 
 
 class ContractError(AnalyticsError):

@@ -88,7 +88,9 @@ def accepted(domain: Domain, settings: Settings) -> list[Gap]:
         table = lake.newest(bronze.spec(topic))
         if table is None:
             continue
-        rows = Snapshot.of(table).scan().filter(pl.col("gap_end").is_not_null())
+        snapshot = Snapshot.of(table)
+        lost = pl.col("gap_end").is_not_null() & ~bronze.is_forgotten(snapshot.schema)
+        rows = snapshot.scan().filter(lost)
         gaps = rows.select("partition", "offset", "gap_end", "ingested_at").collect().sort(pl.all())
         found.extend(Gap(topic, *row) for row in gaps.iter_rows())
     return found

@@ -16,9 +16,10 @@ import polars as pl
 
 from analytics_platform import duck, reference, silver, window
 from analytics_platform.bronze import within
-from analytics_platform.contract.check import violations
+from analytics_platform.contract.check import misfits, violations
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.contract.schema import gold_columns, schema_of
+from analytics_platform.contract.treatment import personal_columns
 from analytics_platform.duck import identifier, literal
 from analytics_platform.errors import MartBroken
 from analytics_platform.kafka.offsets import Log, OffsetRange
@@ -34,7 +35,14 @@ Logs = Mapping[str, tuple[Log, Sequence[int]]]
 
 def spec(mart: MartContract) -> TableSpec:
     """The table of a mart."""
-    return TableSpec("gold", mart.name, schema_of(gold_columns(mart)), (mart.window.column,), mart.header.description)
+    return TableSpec(
+        "gold",
+        mart.name,
+        schema_of(gold_columns(mart)),
+        (mart.window.column,),
+        mart.header.description,
+        personal_columns(mart.fields),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +227,7 @@ def _rows(
                 connection.execute(f"CREATE VIEW reference.{identifier(name)} AS {sql}")
             result = connection.sql(mart.sql).to_arrow_table()
     except duck.Error as error:
-        raise MartBroken(mart.name, f"its SQL fails: {str(error).splitlines()[0]}") from error
+        raise MartBroken(mart.name, f"its SQL fails: {duck.words(error)}") from None
     rows = pl.DataFrame(result)
     _fits(mart, rows, table, covered)
     return rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items()).sort(mart.grain)
@@ -241,10 +249,10 @@ def _fits(
     """Refuse a result that does not fit the contract: columns, types, rules, grain, and windows it was not asked for."""
     if set(rows.columns) != set(table.schema):
         raise MartBroken(mart.name, f"its SQL returns {sorted(rows.columns)}, its contract has {sorted(table.schema)}")
-    try:
-        typed = rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
-    except pl.exceptions.PolarsError as error:
-        raise MartBroken(mart.name, f"a column is not of its contract's type: {str(error).splitlines()[0]}") from error
+    unfit = misfits(rows, table.schema)
+    if unfit:
+        raise MartBroken(mart.name, f"not of its contract's type: {', '.join(unfit)}")
+    typed = rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
     if typed.select(mart.grain).is_duplicated().any():
         raise MartBroken(mart.name, f"its SQL returns two rows for one {', '.join(mart.grain)}")
     complaints = violations(typed, mart.fields)

@@ -13,7 +13,7 @@ from enum import StrEnum
 import polars as pl
 
 from analytics_platform.contract.model import Domain, EventContract
-from analytics_platform.derive import Judged, contracts_digest, judge
+from analytics_platform.derive import Judged, contracts_digest, true_values
 from analytics_platform.lake.table import Lake
 from analytics_platform.outline import known_names, outline
 from analytics_platform.rebuild import Span, records_within, slices
@@ -135,7 +135,7 @@ def impact(
             count.topics.append(topic)
             for span in slices(lake, topic, hours, settings.batch_rows):
                 records = records_within(lake, topic, span)
-                count.add(records, judge(records, old), judge(records, new), (*old, *new))
+                count.add(records, true_values(records, old), true_values(records, new), (*old, *new))
                 on_slice(count.records)
     return count.report()
 

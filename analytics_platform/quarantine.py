@@ -5,9 +5,11 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform.bronze import within
+from analytics_platform.bronze import PLACE, RAW, within
 from analytics_platform.contract.schema import QUARANTINE_SCHEMA
+from analytics_platform.duck import literal
 from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.lake import files
 from analytics_platform.lake.files import Snapshot, overlap_sql
 from analytics_platform.lake.progress import Coordinates
 from analytics_platform.lake.table import TableSpec
@@ -31,6 +33,7 @@ def spec(domain: str) -> TableSpec:
         SCHEMA,
         ("partition", "offset", "ingested_at", "status_at"),
         f"Records of the domain {domain} that could not become silver, with the reasons.",
+        RAW,
     )
 
 
@@ -48,6 +51,11 @@ def slice_sql(log: Log, ranges: Sequence[OffsetRange]) -> str:
         f"(partition = {item.partition} AND {overlap_sql('offset', [(item.start, item.end)])})" for item in ranges
     )
     return f"topic = '{topic}' AND topic_id = '{log_id}' AND ({parts})"
+
+
+def places_sql(topic: str, rows: pl.DataFrame) -> str:
+    """The predicate for exactly the rows of one topic that stood at some places."""
+    return f"topic = {literal(topic)} AND {files.places_sql(rows, PLACE)}"
 
 
 def rows(records: pl.DataFrame, rejected: pl.DataFrame, digest: str, at: datetime) -> pl.DataFrame:

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, gold, quarantine, silver, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.duck import literal
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
-from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
+from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_sql
 from analytics_platform.lake.table import Lake
 from analytics_platform.refetch import refetch
 from analytics_platform.report import RebuildReport
@@ -63,9 +63,11 @@ def rebuild(
         MartBroken: a mart cannot be made again; everything else was.
         SchemaChanged: a table's column has another type than its contract.
         BronzeIncomplete: records are missing and Kafka cannot give them back.
+        KeyMissing: contracts name keys that the settings do not have; nothing was changed.
     """
     # Rows were ingested at whole milliseconds: the same rows lie between bounds moved up to the next one.
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice)
+    keys = derive.key_ring(domain, settings)
+    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, keys)
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -100,6 +102,7 @@ class _Rebuild:
     clock: Callable[[], datetime]
     by: str
     on_slice: Callable[[str], None]
+    keys: KeyRing
     lake: Lake = field(init=False)
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
@@ -116,7 +119,7 @@ class _Rebuild:
         for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
             records = records_within(self.lake, topic, span)
             self.records += records.height
-            judged = derive.judge(records, self.domain.events_of(topic))
+            judged = derive.judge(records, self.domain.events_of(topic), self.keys)
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)
@@ -138,7 +141,9 @@ class _Rebuild:
             near = table.snapshot().touching("ingested_at", [span]).scan()
             standing = near.filter(_within("ingested_at", span) & (pl.col("topic") == topic)).collect()
             standing = standing.sort(quarantine.KEY)
-            wanted = derive.taken(table, wanted_all, topic, ("topic_id", "partition", "offset"))
+            wanted = derive.taken(table, wanted_all, topic, bronze.PLACE)
+            # Also what was forgotten after these records were read: the erasure commits here after it did to bronze.
+            wanted = wanted.join(bronze.forgotten(self.lake, topic), on=bronze.PLACE, how="anti", maintain_order="left")
             settled = quarantine.settled(standing, wanted, good, now, self.by)
             discarded = quarantine.discarded(settled)
             # A row that got other reasons or another status counts in both.
@@ -170,18 +175,21 @@ class _Rebuild:
             standing = (
                 near.filter(_within("_ingested_at", span)).collect().sort(*silver.ORDER, "_topic_id", *columns[:1])
             )
-            taken = derive.taken(table, good, contract.topic, ("_topic_id", "_partition", "_offset"))
+            taken = derive.taken(table, good, contract.topic, silver.PLACE)
             # Later hours of this rebuild are mended after this one, by what stands here then: they don't count yet.
             after = (span[1], self.hours[1])
-            split = silver.split(taken, contract, snapshot, beside=~_within("_ingested_at", (span[0], after[1])))
+            gone = erasure.forgotten(self.lake, self.domain.name, name, self.keys)
+            earlier = ~_within("_ingested_at", (span[0], after[1]))
+            split = silver.split(taken, contract, snapshot, beside=earlier, forgotten=gone)
             overtaken = silver.split(split.kept, contract, snapshot, beside=_within("_ingested_at", after)).duplicates
             replaces = overlap_sql("_ingested_at", [span])
             if overtaken.height:  # their later copies go in the same commit, so that no key stands there twice
                 later = snapshot.touching("_ingested_at", [after]).scan().filter(_within("_ingested_at", after))
                 copies = later.join(overtaken.select("idempotency_key").lazy(), on="idempotency_key", how="semi")
                 standing = pl.concat([standing, copies.collect()])
-                keys = ", ".join(literal(key) for key in overtaken["idempotency_key"].unique().sort())
-                replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND idempotency_key IN ({keys})))"
+                # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
+                places = places_sql(copies.collect(), silver.PLACE)
+                replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
             wanted = split.kept.select(
                 pl.col(item).cast(snapshot.schema[item]) for item in columns if item in split.kept
             )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analytics_platform.contract.check import violations
+from analytics_platform.contract.check import misfits, violations
 from analytics_platform.contract.model import Domain, ReferenceContract
 from analytics_platform.contract.schema import reference_columns, schema_of
+from analytics_platform.contract.treatment import personal_columns
 from analytics_platform.errors import ReferenceRefused
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned
@@ -27,7 +28,9 @@ class ReferenceReport:
 def spec(contract: ReferenceContract) -> TableSpec:
     """The table of a reference file."""
     columns = schema_of(reference_columns(contract))
-    return TableSpec("reference", contract.name, columns, contract.primary_key, contract.header.description)
+    private = personal_columns(contract.fields)
+    stats = tuple(name for name in contract.primary_key if name not in private)
+    return TableSpec("reference", contract.name, columns, stats, contract.header.description, private)
 
 
 def spec_of(domain: Domain, name: str) -> TableSpec:
@@ -66,9 +69,14 @@ def _rows(contract: ReferenceContract) -> pl.DataFrame:
     schema = spec(contract).schema
     try:
         read = pl.read_csv if contract.file.suffix == ".csv" else pl.read_parquet
-        rows = read(contract.file).select(pl.col(name).cast(kind) for name, kind in schema.items())
+        found = read(contract.file)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ReferenceRefused(contract.name, f"{contract.file.name}: {str(error).splitlines()[0]}") from error
+        # polars shows the text it could not read, which may be anybody's
+        raise ReferenceRefused(contract.name, f"{contract.file.name} cannot be read ({type(error).__name__})") from None
+    unfit = misfits(found, schema)
+    if unfit:
+        raise ReferenceRefused(contract.name, f"{contract.file.name}: not of its contract's type: {', '.join(unfit)}")
+    rows = found.select(pl.col(name).cast(kind) for name, kind in schema.items())
     doubled = int(rows.select(contract.primary_key).is_duplicated().sum())
     if doubled:
         raise ReferenceRefused(contract.name, f"{doubled} rows share a {', '.join(contract.primary_key)}")

@@ -49,7 +49,7 @@ def refetch(lake: Lake, topic: str, settings: Settings, hours: tuple[datetime, d
         log = Log(topic, batch["log"])
         wanted = {OffsetRange(*part[:3]): part[3] for part in batch["ranges"]}
         have = dict(
-            bronze.records(lake, log, tuple(wanted))
+            bronze.places(lake, log, tuple(wanted))
             .group_by("partition")
             .agg(pl.col("offset").n_unique())
             .collect()

@@ -19,10 +19,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, gold, quarantine, silver
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.duck import literal
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
 from analytics_platform.lake.table import Lake
@@ -67,10 +68,11 @@ def replay(
     Raises:
         MartBroken: a mart cannot be brought up to date; everything else was.
         SchemaChanged: a table's column has another type than its contract.
+        KeyMissing: contracts name keys that the settings do not have; nothing was changed.
     """
     revive = DISCARDED in selection.statuses
     statuses = (NEW, REPLAYED, DISCARDED) if revive else (NEW, REPLAYED)
-    work = _Replay(domain, settings, clock, by, revive)
+    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings))
     began = clock()
     before = silver.rewrites(work.lake, domain)
     for portion in _portions(work.lake, domain, replace(selection, statuses=statuses), settings):
@@ -140,6 +142,7 @@ class _Replay:
     clock: Callable[[], datetime]
     by: str
     revive: bool
+    keys: KeyRing
     lake: Lake = field(init=False)
     selected: int = 0
     replayed: int = 0
@@ -160,7 +163,7 @@ class _Replay:
         rows = quarantine.standing(Snapshot.of(self.lake.ensure(spec)), portion.log, portion.ranges)
         rows = rows.join(portion.keys, on=KEY, how="semi").unique(KEY, keep="first").sort("partition", "offset")
         records = rows.select(_RECORD)
-        judged = derive.judge(records, self.domain.events_of(topic))
+        judged = derive.judge(records, self.domain.events_of(topic), self.keys)
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()
@@ -219,7 +222,6 @@ class _Replay:
             return 0
         versions = self.domain.versions_of(name)
         spec, contract = silver.spec(versions), silver.newest(versions)
-        columns = ("_topic_id", "_partition", "_offset")
         entered = 0
         kept = overtaken = good.clear()
 
@@ -227,7 +229,9 @@ class _Replay:
             nonlocal kept, overtaken
             del left
             # What lies above its progress is for the stream, which judges it for both tables.
-            rows = derive.taken(table, good, contract.topic, columns)
+            rows = derive.taken(table, good, contract.topic, silver.PLACE)
+            gone = erasure.forgotten(self.lake, self.domain.name, name, self.keys)
+            rows = rows.filter(~gone.among(rows["idempotency_key"]))
             late = silver.late(rows, contract, table.snapshot())
             progress = {silver.REWRITES: (table.progress(silver.REWRITES) or 0) + 1}
             metadata = {"replayed_by": self.by}

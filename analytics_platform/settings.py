@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from analytics_platform.errors import SettingsError
+from analytics_platform.keyring import NAME, KeyRing, key_of, read_keys
 
 PREFIX = "ANALYTICS_"
+KEY_PREFIX = "ANALYTICS_KEY_"
+"""Begins the variables that hold a key each; the rest is its name."""
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+_APART = {"kafka", "keys"}
+"""Not a variable each."""
 _LONGEST_S = 315_360_000
 _UNFIT = set("%?*[]{}#\\")
 """Not in the lake's path: Delta reads it as an address and DuckDB as a pattern, where these mean something else."""
@@ -82,6 +87,10 @@ class Settings:
     alert_webhook: Secret | None = field(default=None, repr=False)
     """Where a burst posts findings of the quarantine that were never seen before."""
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    keys_file: Path | None = None
+    """File of lines `name: key`, by which personal data is hashed; read when it is needed."""
+    keys: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
+    """Further keys in hex or base64, by name: `ANALYTICS_KEY_<NAME>`."""
 
     def __post_init__(self) -> None:
         """Refuse what no table can be kept under.
@@ -104,12 +113,15 @@ class Settings:
             SettingsError: naming every variable that is wrong, at once.
         """
         kafka_fields = {_variable(item.name, item.type, "KAFKA_"): item for item in fields(KafkaSettings)}
-        own_fields = {_variable(item.name, item.type): item for item in fields(cls) if item.name != "kafka"}
+        own_fields = {_variable(item.name, item.type): item for item in fields(cls) if item.name not in _APART}
         kafka: dict[str, Any] = {}
         own: dict[str, Any] = {}
         wrong: list[str] = []
         for name in sorted(environ):
             if not name.startswith(PREFIX):
+                continue
+            if name.startswith(KEY_PREFIX):
+                wrong += _add_key(name, environ[name], own)
                 continue
             item, into = (kafka_fields[name], kafka) if name in kafka_fields else (own_fields.get(name), own)
             if item is None:
@@ -130,15 +142,42 @@ class Settings:
         for holder, prefix in ((self, ""), (self.kafka, "KAFKA_")):
             for item in fields(holder):
                 value = getattr(holder, item.name)
-                if value is None or item.name == "kafka":
+                if value is None or (holder is self and item.name in _APART):
                     continue
                 name = _variable(item.name, item.type, prefix)
                 variables[name] = str(value.total_seconds()) if isinstance(value, timedelta) else str(value)
-        return variables
+        return variables | {f"{KEY_PREFIX}{name.upper()}": str(key) for name, key in self.keys}
+
+    def key_ring(self) -> KeyRing:
+        """All keys, of the file and of the variables.
+
+        Raises:
+            SettingsError: the file cannot be read, or a key stands in both.
+        """
+        filed = {} if self.keys_file is None else read_keys(self.keys_file)
+        twice = sorted({name for name, _ in self.keys} & filed.keys())
+        if twice:
+            raise SettingsError(
+                [f"{KEY_PREFIX}{name.upper()}: {name} stands in {self.keys_file} too" for name in twice]
+            )
+        return KeyRing(filed | {name: key_of(text) for name, text in self.keys})
 
 
 def _variable(name: str, kind: Any, prefix: str = "") -> str:
     return f"{PREFIX}{prefix}{name.upper()}" + ("_SECONDS" if kind is timedelta else "")
+
+
+def _add_key(name: str, text: str, own: dict[str, Any]) -> list[str]:
+    """Put a key beside the others; what is wrong with it is said without it."""
+    called = name.removeprefix(KEY_PREFIX).lower()
+    if not NAME.fullmatch(called):
+        return [f"{name}: allowed are names of keys, of A-Z, 0-9 and _"]
+    try:
+        key_of(text)
+    except ValueError as error:
+        return [f"{name}: {error}"]
+    own["keys"] = (*own.get("keys", ()), (called, Secret(text)))
+    return []
 
 
 def _parse(kind: Any, text: str) -> Any:

@@ -14,11 +14,16 @@ import polars as pl
 
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.schema import silver_schema
+from analytics_platform.contract.treatment import personal_columns
+from analytics_platform.erasure import NOTHING, Forgotten
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.progress import Coordinates
 from analytics_platform.lake.table import Lake, TableSpec
 
 COORDINATES = Coordinates("_topic_id", "_partition")
+
+PLACE = ("_topic_id", "_partition", "_offset")
+"""The columns that say where in Kafka a row came from."""
 
 REWRITES = "rewrites"
 """The application id that counts the commits which replaced rows; marts that have not seen the newest start over."""
@@ -37,6 +42,7 @@ def spec(versions: Sequence[EventContract]) -> TableSpec:
         silver_schema(versions),
         (*times, "_partition", "_offset", "_ingested_at"),
         contract.header.description,
+        personal_columns([field for version in versions for field in version.fields]),
     )
 
 
@@ -63,7 +69,14 @@ class Split:
     duplicates: pl.DataFrame
 
 
-def split(rows: pl.DataFrame, contract: EventContract, snapshot: Snapshot, *, beside: pl.Expr | None = None) -> Split:
+def split(
+    rows: pl.DataFrame,
+    contract: EventContract,
+    snapshot: Snapshot,
+    *,
+    beside: pl.Expr | None = None,
+    forgotten: Forgotten = NOTHING,
+) -> Split:
     """Tell first copies from later ones, within the batch and against one version of the table.
 
     Args:
@@ -71,11 +84,13 @@ def split(rows: pl.DataFrame, contract: EventContract, snapshot: Snapshot, *, be
         contract: Says which time bounds the search.
         snapshot: The version of the table that the rows will be committed against.
         beside: Which rows of the table count; `None` for all.
+        forgotten: Events that must not come back: all their copies count as later ones.
     """
     ordered = rows.sort(ORDER)
     first = ordered.unique("idempotency_key", keep="first", maintain_order=True)
     known = _known(first, contract, snapshot, beside)
     kept = first.join(known, on="idempotency_key", how="anti", maintain_order="left")
+    kept = kept.filter(~forgotten.among(kept["idempotency_key"]))
     duplicates = ordered.join(
         kept.select("_topic_id", "_partition", "_offset"), on=["_topic_id", "_partition", "_offset"], how="anti"
     )

@@ -28,6 +28,7 @@ from analytics_platform.errors import (
 )
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import Log, OffsetRange, TopicPlan, TopicState, Watermarks, plan
+from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Committed, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.table import Lake
@@ -127,9 +128,11 @@ def follow(
         OffsetGap: a planned range starts after what is stored; nothing was read for it.
         BrokerUnavailable: the cluster does not answer (retryable).
         AccountingBroken: a batch does not add up; it was not committed.
+        KeyMissing: contracts name keys that the settings do not have; nothing was read.
     """
+    keys = derive.key_ring(domain, settings)
     with KafkaLog(settings) as log:
-        burst = _Burst(domain, settings, clock, log, on_batch, on_mart)
+        burst = _Burst(domain, settings, clock, log, keys, on_batch, on_mart)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
@@ -142,6 +145,7 @@ class _Burst:
     settings: Settings
     clock: Clock
     log: KafkaLog
+    keys: KeyRing
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
     lake: Lake = field(init=False)
@@ -252,7 +256,15 @@ class _Burst:
         if committed.moves != part.moves:  # somebody else read the same: what counts is what stands in bronze
             self._catch_up(state)
             return
-        taken = derive.take_in(self.lake, self.domain, part, now=self.clock(), halted=self.tally.halted, lap=watch.lap)
+        taken = derive.take_in(
+            self.lake,
+            self.domain,
+            part,
+            now=self.clock(),
+            halted=self.tally.halted,
+            keys=self.keys,
+            lap=watch.lap,
+        )
         self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
         read = sum(item.end - item.start for item in raw.ranges)
         self._report(part, taken, watch, (found.lag, found.lag - read), raw.size_bytes)

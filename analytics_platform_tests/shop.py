@@ -23,6 +23,7 @@ from analytics_platform.contract.key import idempotency_key
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.keyring import NO_KEYS, KeyRing
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.table import Lake, TableSpec
@@ -335,6 +336,7 @@ class Shop:
     batch_rows: int = 100_000
     fsync: bool = False
     now: datetime = START
+    keys: KeyRing = NO_KEYS
     lake: Lake = field(init=False)
 
     def __post_init__(self) -> None:
@@ -379,7 +381,7 @@ class Shop:
     def take(self, topic: str, ranges: Iterable[OffsetRange], topic_id: str = "t1") -> derive.Taken:
         """A whole micro-batch, down to silver."""
         part = self.pour(topic, ranges, topic_id)
-        return derive.take_in(self.lake, self.domain, part, now=self.now)
+        return derive.take_in(self.lake, self.domain, part, now=self.now, keys=self.keys)
 
     def take_all(self) -> None:
         """Everything the feed holds, a micro-batch per topic, and the marts."""

@@ -17,7 +17,7 @@ from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.kafka.produce import Record, create_topic, send
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.report import Account, BatchReport, BurstReport
-from analytics_platform.settings import KafkaSettings, Settings
+from analytics_platform.settings import KafkaSettings, Secret, Settings
 from analytics_platform.stream import follow, plan_domain
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, feed, order, view
@@ -34,6 +34,7 @@ class Burst:
     prefix: str = field(default_factory=lambda: uuid4().hex[:8] + ".")
     of: Domain = field(default_factory=shop.domain)
     batch_rows: int = 1000
+    keys: tuple[tuple[str, Secret], ...] = ()
     sent: dict[str, dict[int, list[bytes | None]]] = field(default_factory=dict)
 
     @property
@@ -51,7 +52,14 @@ class Burst:
     @property
     def settings(self) -> Settings:
         kafka = KafkaSettings(bootstrap_servers=self.servers, timeout=timedelta(seconds=5))
-        return Settings(lake=self.root, fsync=False, batch_rows=self.batch_rows, batch_interval=NOTHING, kafka=kafka)
+        return Settings(
+            lake=self.root,
+            fsync=False,
+            batch_rows=self.batch_rows,
+            batch_interval=NOTHING,
+            kafka=kafka,
+            keys=self.keys,
+        )
 
     def send(self, values: Mapping[str, Mapping[int, Sequence[bytes | None]]]) -> None:
         for topic, parts in values.items():

@@ -21,7 +21,19 @@ from typing import Annotated
 
 import typer
 
-from analytics_platform.cli import contracts, demo, gaps, kafka, produce, quarantine, rebuild, sql, status, stream
+from analytics_platform.cli import (
+    contracts,
+    demo,
+    forget,
+    gaps,
+    kafka,
+    produce,
+    quarantine,
+    rebuild,
+    sql,
+    status,
+    stream,
+)
 from analytics_platform.cli.call import Call
 from analytics_platform.errors import (
     AccessDenied,
@@ -77,6 +89,7 @@ app.command("sql")(sql.sql)
 app.command()(sql.shell)
 app.command("stream")(stream.stream)
 app.command("rebuild")(rebuild.rebuild)
+app.command("forget")(forget.forget)
 app.command("status")(status.status)
 app.command()(status.doctor)
 app.command("produce")(produce.produce)

@@ -4,13 +4,14 @@ pandera names every row that breaks a rule, and which; nothing is dropped or coe
 features are never used: lazy frames (value checks are skipped in silence), `drop_invalid_rows`, `coerce`, `unique`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandera.polars as pa
 import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
+from polars._typing import PolarsDataType
 
 from analytics_platform import duck
 from analytics_platform.contract.model import EventContract, Field
@@ -94,6 +95,19 @@ def violations(rows: pl.DataFrame, fields: Sequence[Field]) -> list[str]:
     return [f"{said} ({count} of {rows.height} rows)" for said, count in counts.iter_rows()]
 
 
+def misfits(rows: pl.DataFrame, schema: Mapping[str, PolarsDataType]) -> list[str]:
+    """The columns of a schema that a frame does not have, or whose values cannot become that type; no value is shown."""
+
+    def fits(name: str, kind: PolarsDataType) -> bool:
+        try:
+            rows.select(pl.col(name).cast(kind))
+        except pl.exceptions.PolarsError:
+            return False
+        return True
+
+    return [name for name, kind in schema.items() if not fits(name, kind)]
+
+
 def _broken_rules(rows: pl.DataFrame, contract: EventContract) -> pl.DataFrame:
     cases = _cases(rows, _schema(contract))
     if cases is None:
@@ -149,7 +163,7 @@ def _broken_row_rules(
     try:
         found = connection.execute(" UNION ALL ".join(each)).fetchall()
     except duck.Error as error:
-        raise ContractError([f"{contract.label}: its row rules cannot be computed: {error}"]) from error
+        raise ContractError([f"{contract.label}: its row rules cannot be computed: {duck.words(error)}"]) from None
     finally:
         connection.unregister(_ROWS)
     return pl.DataFrame(

@@ -21,6 +21,7 @@ from analytics_platform.contract.model import (
 )
 from analytics_platform.contract.source import Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
+from analytics_platform.contract.treatment import check_treatments, subject_of
 from analytics_platform.contract.upcast import upcast_of
 from analytics_platform.contract.vendor import VENDOR, check_keys, ours
 
@@ -46,12 +47,15 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
     deprecation = deprecation_of(source.root)
     if header.status != "retired":
         check_deprecated(source.root, deprecation, "status", value="deprecated")
+    envelope = _envelope(ours(source.root, "envelope"), by_name)
+    identity = _identity(source, ours(source.root, "identity"), by_name)
+    check_treatments(schema, tuple(by_name.values()), ours(source.root, "envelope"), identity)
     return EventContract(
         header=header,
         topic=_topic(schema),
         fields=(*(by_name[key] for key in ENVELOPE if key in by_name), *payload),
-        envelope=_envelope(ours(source.root, "envelope"), by_name),
-        identity=_identity(source, ours(source.root, "identity"), by_name),
+        envelope=envelope,
+        identity=identity,
         row_rules=_row_rules(schema),
         freshness=agreed(source, "freshness", _SLAS),
         max_quarantined_share=max_share,
@@ -59,6 +63,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         compatibility=compatibility_of(source.root),
         deprecation=deprecation,
         upcast=upcast_of(source.root),
+        subject=subject_of(ours(source.root, "subject"), by_name),
     )
 
 

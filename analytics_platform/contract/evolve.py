@@ -23,7 +23,9 @@ from analytics_platform.contract.model import (
     LogicalType,
     MartContract,
     Mode,
+    Operation,
     ReferenceContract,
+    Treatment,
 )
 
 _READERS = Compatibility(Mode.FORWARD, Mode.FORWARD)
@@ -225,6 +227,12 @@ def _notes(old: Field, new: Field, path: str) -> Iterator[Difference]:
     if old.classification != new.classification:
         said = f"classification: {_or_none(old.classification)} -> {_or_none(new.classification)}"
         yield Difference(path, said, Verdict.COMPATIBLE, "Who may see it changes; what it holds does not.")
+    if old.treatment != new.treatment:
+        said = f"treatment: {_treated(old.treatment)} -> {_treated(new.treatment)}"
+        advice = "Rebuild the hours whose rows should follow: see docs/personal-data.md#treatment."
+        yield Difference(
+            path, said, Verdict.COMPATIBLE, "What silver holds of it is another; events stay valid.", advice
+        )
     yield from _deprecations(old.deprecation, new.deprecation, path)
     if old.deprecated != new.deprecated and old.deprecation == new.deprecation:
         said = f"deprecated: {str(old.deprecated).lower()} -> {str(new.deprecated).lower()}"
@@ -370,6 +378,13 @@ def _renamed(field: Field, come: list[Field]) -> str | None:
 
 def _grain(contract: MartContract | ReferenceContract) -> tuple[str, ...]:
     return contract.grain if isinstance(contract, MartContract) else contract.primary_key
+
+
+def _treated(treatment: Treatment | None) -> str:
+    if treatment is None:
+        return "none"
+    ends = f" {treatment.first}, {treatment.last}" if treatment.op is Operation.MASK else ""
+    return f"{treatment.op}{ends}" + (f" by {treatment.key}" if treatment.key else "")
 
 
 def _or_none(value: object) -> str:

@@ -13,6 +13,7 @@ from analytics_platform.contract.complaint import one_of, shown
 from analytics_platform.contract.lifecycle import check_deprecated, deprecation_of
 from analytics_platform.contract.model import NAME, Field, LogicalType, Rules
 from analytics_platform.contract.source import Node
+from analytics_platform.contract.treatment import classification_of, treatment_of
 from analytics_platform.contract.vendor import VENDOR, ours
 
 _LARGEST = 2**53
@@ -109,10 +110,11 @@ def _field(node: Node, name: str) -> Field:
         fields=_inner(node, kind),
         item=_item(node, kind),
         unit=unit.text or None,
-        classification=node["classification"].text or None,
+        classification=classification_of(node),
         deprecated=node["deprecated"].value is True,
         deprecation=deprecation,
         examples=tuple(example.text or json.dumps(example.value, ensure_ascii=False) for example in node["examples"]),
+        treatment=treatment_of(node, kind),
     )
 
 

@@ -94,7 +94,7 @@ def _cast(
     try:
         made = pl.from_arrow(connection.sql(f"SELECT {columns} FROM {_OLDER} ORDER BY _index").to_arrow_table())
     except duck.Error as error:
-        raise ContractError([f"{step.label}: its up-cast cannot be computed: {error}"]) from error
+        raise ContractError([f"{step.label}: its up-cast cannot be computed: {duck.words(error)}"]) from None
     finally:
         connection.unregister(_OLDER)
     assert isinstance(made, pl.DataFrame)  # noqa: S101 - a table

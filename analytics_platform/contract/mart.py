@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from analytics_platform.contract.complaint import Complaint, one_of, shown
 from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
-from analytics_platform.contract.model import NAME, Field, LogicalType, MartContract, Window
+from analytics_platform.contract.model import NAME, PERSONAL, Field, LogicalType, MartContract, Window
 from analytics_platform.contract.reference import primary_key
 from analytics_platform.contract.source import MAX_BYTES, Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
@@ -109,6 +109,11 @@ def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[st
         if kinds[column.text] is not expected:
             position = next(item for item in schema["properties"] if item["name"].value == column.value)
             position["logicalType"].refuse(f"is {expected} for the start of a window of {node['size'].value}")
+    for item in schema["properties"]:
+        if item["name"].value == column.value and item["classification"].value in PERSONAL:
+            item["classification"].refuse(
+                "are public and internal for the window's column: it stands in the table's log"
+            )
     time_fields = node["timeFields"]
     if time_fields.value is not None and not isinstance(time_fields.value, dict):
         time_fields.refuse("is a mapping of silver tables to their timestamps")

@@ -46,6 +46,33 @@ class KeyMode(StrEnum):
     TRUST = "trust"
 
 
+CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
+"""How far a field's values may be seen, the last the least."""
+PERSONAL = frozenset({"confidential", "restricted"})
+"""The classifications whose values stand nowhere but where they have to."""
+
+
+class Operation(StrEnum):
+    """What becomes of a value between bronze and silver."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    HASH = "hash"
+    MASK = "mask"
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How values of a field go to silver: as they are, as null, as HMAC-SHA256 under a named key, or masked."""
+
+    op: Operation
+    key: str | None = None
+    """The name of the key; of `HASH` alone."""
+    first: int = 0
+    """So many characters at the beginning stay readable; of `MASK` alone."""
+    last: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a value must satisfy; `None` means no such rule. Bounds are inclusive unless named exclusive."""
@@ -142,11 +169,14 @@ class Field:
     """What an array holds."""
     unit: str | None = None
     classification: str | None = None
+    """One of `CLASSIFICATIONS`."""
     deprecated: bool = False
     deprecation: Deprecation | None = None
     """When a deprecated field goes, where that was announced."""
     examples: tuple[str, ...] = ()
     """Values for readers, as text; what is no text stands in JSON."""
+    treatment: Treatment | None = None
+    """Of events alone; `None` where nothing is said, which keeps the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +259,8 @@ class EventContract:
     """How rows of the major before this one come into its shape."""
     breaker: Breaker | None = None
     """What halts the event type; the newest version's counts."""
+    subject: str | None = None
+    """The field that names the person an event is about."""
 
     @property
     def name(self) -> str:

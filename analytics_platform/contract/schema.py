@@ -7,7 +7,15 @@ from functools import reduce
 import polars as pl
 from polars.datatypes import DataType
 
-from analytics_platform.contract.model import EventContract, Field, LogicalType, MartContract, ReferenceContract
+from analytics_platform.contract.model import (
+    EventContract,
+    Field,
+    LogicalType,
+    MartContract,
+    Operation,
+    ReferenceContract,
+)
+from analytics_platform.contract.treatment import governing
 
 INSTANT = pl.Datetime("us", "UTC")
 """Every instant of every table."""
@@ -82,6 +90,12 @@ BRONZE = (
         pl.Int64(),
         required=False,
         description="Null for records. Otherwise the row stands for offsets that were lost and accepted as lost, from offset up to this one.",
+    ),
+    Column(
+        "forgotten_at",
+        INSTANT,
+        required=False,
+        description="When the record's bytes were erased; null for all others.",
     ),
 )
 """The columns of every bronze table."""
@@ -164,9 +178,14 @@ def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     for contract in newest_first:
         for field in contract.fields:
             fields.setdefault(field.name, []).append(field)
+    treatments = {name: field.treatment for name, field in governing(versions).items()}
+    dropped = {name for name, found in treatments.items() if found is not None and found.op is Operation.DROP}
     own = (
         _column(
-            reduce(together, same), required=len(same) == len(newest_first) and all(field.required for field in same)
+            reduce(together, same),
+            required=len(same) == len(newest_first)
+            and all(field.required for field in same)
+            and same[0].name not in dropped,
         )
         for same in fields.values()
     )

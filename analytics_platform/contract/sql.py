@@ -14,6 +14,7 @@ from analytics_platform import duck
 from analytics_platform.contract.complaint import one_of
 from analytics_platform.contract.model import EventContract, Field, LogicalType, ReferenceContract
 from analytics_platform.contract.schema import polars_schema, reference_columns, schema_of, silver_schema
+from analytics_platform.contract.treatment import is_personal, is_treated
 
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
@@ -150,9 +151,16 @@ class Bench:
         return dict(zip(names, kinds, strict=True))
 
     def timestamps(self, layer: str, name: str) -> list[str]:
-        """Timestamps that every row of a silver table has."""
+        """Timestamps that every row of a silver table has, and that may stand in a log: not dropped, not classified."""
         per_version = [
-            {field.name for field in contract.fields if field.required and field.type is LogicalType.TIMESTAMP}
+            {
+                field.name
+                for field in contract.fields
+                if field.required
+                and field.type is LogicalType.TIMESTAMP
+                and not is_treated(field)
+                and not is_personal(field)
+            }
             for contract in self._versions[f"{layer}.{name}"]
         ]
         return sorted(set.intersection(*per_version))

@@ -21,11 +21,15 @@ class Kind(StrEnum):
 
 
 _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
-    Kind.EVENT: ("envelope", "identity", "quarantine", "compatibility", "deprecation", "upcast"),
+    Kind.EVENT: ("envelope", "identity", "quarantine", "compatibility", "deprecation", "upcast", "subject"),
     Kind.REFERENCE: (),
     Kind.MART: ("window",),
 }
-_OF_FIELD = ("unit", "deprecation")
+_OF_FIELD: Mapping[Kind, tuple[str, ...]] = {
+    Kind.EVENT: ("unit", "deprecation", "treatment"),
+    Kind.REFERENCE: ("unit", "deprecation"),
+    Kind.MART: ("unit", "deprecation"),
+}
 
 
 def ours(node: Node, name: str) -> Node:
@@ -81,7 +85,7 @@ def _names_at(node: Node, kind: Kind) -> tuple[str, ...]:
     if not node.path:
         return _OF_CONTRACT[kind]
     is_field = node.path[0] == "schema" and (node.path[-2:-1] == ("properties",) or node.path[-1] == "items")
-    return _OF_FIELD if is_field else ()
+    return _OF_FIELD[kind] if is_field else ()
 
 
 def _nodes(node: Node) -> Iterator[Node]:

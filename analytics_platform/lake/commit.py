@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from analytics_platform.errors import CommitConflict, OffsetGap, ProgressLost
@@ -106,7 +106,16 @@ def commit(
         if moves and not left and not always:
             lake.sync(spec, table.version())
             return Committed((), table.version(), None)
-        change = make(Pinned(table), left)
+        pinned = table.version()
+        try:
+            change = make(Pinned(table), left)
+        except FileNotFoundError as error:  # an erasure took the files that only this version named: look at the newest
+            lake.forget(spec)
+            found = lake.newest(spec)
+            if found is None or found.version() == pinned:
+                raise
+            lost = str(error).splitlines()[0]
+            continue
         if change is None:
             lake.sync(spec, table.version())
             return Committed((), table.version(), None)
@@ -114,7 +123,7 @@ def commit(
         progress = {move.app_id: move.range.end for move in left} | dict(change.progress)
         progress[TOKEN] = (table.transaction_version(TOKEN) or 0) + 1
         try:
-            _write(table, change, progress, mark)
+            _write(table, change, progress, mark, spec)
         except CommitFailedError as error:
             lost = str(error).splitlines()[0]
             lake.forget(spec)
@@ -152,7 +161,7 @@ def _left(spec: TableSpec, table: DeltaTable, moves: Sequence[Move]) -> tuple[Mo
     return tuple(left)
 
 
-def _write(table: DeltaTable, change: Change, progress: Mapping[str, int], mark: str) -> None:
+def _write(table: DeltaTable, change: Change, progress: Mapping[str, int], mark: str, spec: TableSpec) -> None:
     # Columns that only the table has (from a newer contract, say) are written as null.
     rows = change.rows.select(
         pl.col(name).cast(kind) if name in change.rows.columns else pl.lit(None, kind).alias(name)
@@ -164,7 +173,30 @@ def _write(table: DeltaTable, change: Change, progress: Mapping[str, int], mark:
         # 0 would fail on any other commit, also a compaction's; version races alone are retried, conflicts are not.
         max_commit_retries=50,
     )
+    writer = _without_statistics(rows.schema, spec.private)
     if change.replaces is None and not change.replaces_all:
-        write_deltalake(table, rows, mode="append", commit_properties=properties)
+        write_deltalake(table, rows, mode="append", writer_properties=writer, commit_properties=properties)
     else:
-        write_deltalake(table, rows, mode="overwrite", predicate=change.replaces, commit_properties=properties)
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=change.replaces,
+            writer_properties=writer,
+            commit_properties=properties,
+        )
+
+
+def _without_statistics(schema: pl.Schema, private: Sequence[str]) -> WriterProperties:
+    """How to write files whose footers keep no minimum and maximum of the private columns.
+
+    Parts of nested columns cannot be named one by one (deltalake 1.6), so where anything is private no nested column
+    has statistics.
+    """
+    if not private:
+        return WriterProperties()
+    open_columns = [name for name, kind in schema.items() if name not in private and not kind.is_nested()]
+    return WriterProperties(
+        default_column_properties=ColumnProperties(statistics_enabled="NONE"),
+        column_properties={name: ColumnProperties(statistics_enabled="PAGE") for name in open_columns},
+    )

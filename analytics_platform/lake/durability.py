@@ -33,6 +33,11 @@ def sync_version(path: Path, version: int) -> None:
     _sync(path)
 
 
+def sync_folder(path: Path) -> None:
+    """Force which files a folder holds."""
+    _sync(path)
+
+
 def sync_folders(path: Path, *, up_to: Path) -> None:
     """Force the folders that name a new table: from its own up to the lake's parent."""
     for folder in (path, *path.parents):

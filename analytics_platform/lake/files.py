@@ -14,6 +14,8 @@ from urllib.parse import unquote
 import polars as pl
 from deltalake import DeltaTable
 
+from analytics_platform.duck import literal
+
 _CUT = timedelta(milliseconds=1)
 
 
@@ -99,6 +101,26 @@ def overlap_sql(column: str, ranges: Sequence[tuple[object, object]]) -> str:
     Bounds are numbers, dates, or timestamps of whole milliseconds, the finest a file's statistics can be trusted for.
     """
     parts = [f"({column} >= {_literal(start)} AND {column} < {_literal(end)})" for start, end in merged(ranges)]
+    return "(" + " OR ".join(parts) + ")" if parts else "false"
+
+
+def places_sql(rows: pl.DataFrame, columns: tuple[str, str, str]) -> str:
+    """A predicate that holds for exactly the records that stood at some places in Kafka; it names nothing but places.
+
+    Args:
+        rows: With those places.
+        columns: What rows and table call log, partition and offset.
+    """
+    log, partition, offset = columns
+    parts = []
+    for (log_id, number), group in rows.sort(columns).group_by(log, partition, maintain_order=True):
+        offsets = group[offset].unique().sort()
+        # The bounds are for skipping files: a list of values is not compared with statistics.
+        bounds = overlap_sql(offset, [(offsets[0], offsets[-1] + 1)])
+        listed = ", ".join(str(item) for item in offsets)
+        parts.append(
+            f"({log} = {literal(str(log_id))} AND {partition} = {number} AND {bounds} AND {offset} IN ({listed}))"
+        )
     return "(" + " OR ".join(parts) + ")" if parts else "false"
 
 

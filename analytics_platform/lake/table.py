@@ -11,9 +11,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from polars.datatypes import DataTypeClass
 
 from analytics_platform.errors import SchemaChanged
-from analytics_platform.lake.durability import sync_folders, sync_version
+from analytics_platform.lake.durability import sync_folder, sync_folders, sync_version
 
-LAYERS = ("bronze", "quarantine", "silver", "gold", "reference")
+LAYERS = ("bronze", "quarantine", "silver", "gold", "reference", "erasure")
 
 _UNSURE = 3
 """So many of the newest versions may have been left unforced by processes that died: one each."""
@@ -35,6 +35,8 @@ class TableSpec:
     schema: Schema
     stats: tuple[str, ...]
     description: str = ""
+    private: tuple[str, ...] = ()
+    """Columns whose values stand in a data file's pages and nowhere else in it: its footer keeps no statistics of them."""
 
     @property
     def title(self) -> str:
@@ -132,6 +134,12 @@ class Lake:
             for item in range(max(0, self._forced.get(spec.title, version - _UNSURE) + 1), version + 1):
                 sync_version(self.path(spec), item)
             self._forced[spec.title] = version
+
+    def sync_deletions(self, spec: TableSpec, version: int) -> None:
+        """Force a table up to a version to the disk, and that files of it are gone, where this lake does that."""
+        self.sync(spec, version)
+        if self.fsync:
+            sync_folder(self.path(spec))
 
     def _create(self, spec: TableSpec) -> DeltaTable:
         try:

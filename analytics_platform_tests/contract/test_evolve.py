@@ -20,8 +20,10 @@ from analytics_platform.contract.model import (
     KeyMode,
     LogicalType,
     Mode,
+    Operation,
     RowRule,
     Rules,
+    Treatment,
 )
 from analytics_platform.derive import judge
 from analytics_platform_tests.contract.example import contract, field, order, records, text
@@ -191,6 +193,11 @@ SITUATIONS: dict[str, tuple[tuple[Field, ...], tuple[Field, ...], list[tuple[Any
         one(classification="restricted"),
         one(classification="public"),
         [("a", "classification: restricted -> public", COMPATIBLE, True, True)],
+    ),
+    "another treatment": (
+        one(treatment=Treatment(Operation.MASK, last=2)),
+        one(treatment=Treatment(Operation.HASH, key="people")),
+        [("a", "treatment: mask 0, 2 -> hash by people", COMPATIBLE, True, True)],
     ),
 }
 

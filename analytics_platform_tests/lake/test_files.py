@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from analytics_platform.lake.commit import Change, commit
-from analytics_platform.lake.files import Snapshot, merged, overlap_sql
+from analytics_platform.lake.files import Snapshot, merged, overlap_sql, places_sql
 from analytics_platform.lake.table import Lake, TableSpec
 
 KINDS: dict[str, Any] = {"at": pl.Datetime("us", "UTC"), "n": pl.Int64(), "d": pl.Date()}
@@ -149,3 +149,12 @@ def test_predicates_are_written_as_the_table_understands_them() -> None:
 def test_bounds_finer_than_statistics_are_refused(bound: datetime) -> None:
     with pytest.raises(ValueError, match="whole milliseconds"):
         overlap_sql("at", [(bound, bound + timedelta(seconds=1))])
+
+
+def test_a_predicate_of_places_names_nothing_else() -> None:
+    rows = pl.DataFrame({"log": ["c/it's", "c/it's", "c/b"], "part": [1, 1, 0], "at": [8, 6, 3], "secret": ["x"] * 3})
+    assert places_sql(rows, ("log", "part", "at")) == (
+        "((log = 'c/b' AND part = 0 AND ((at >= 3 AND at < 4)) AND at IN (3)) OR "
+        "(log = 'c/it''s' AND part = 1 AND ((at >= 6 AND at < 9)) AND at IN (6, 8)))"
+    )
+    assert places_sql(rows.clear(), ("log", "part", "at")) == "false"
