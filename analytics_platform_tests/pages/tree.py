@@ -19,7 +19,7 @@ NOTE = f"""\
         logicalType: string
         deprecated: true
         classification: confidential
-        customProperties: [{property: treatment, vendor: analytics_platform, value: keep}]
+        customProperties: [{{property: treatment, vendor: analytics_platform, value: keep}}]
         examples: ['<b>hi</b>', 7]
         description: {json.dumps(EVIL)}
 """
