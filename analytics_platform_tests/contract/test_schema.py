@@ -97,7 +97,7 @@ def test_other_layers(tmp_path: Path) -> None:
         "orders": pl.Int64,
         "mean_cents": pl.Float64,
     }
-    assert {**RECORD, "gap_end": pl.Int64} == BRONZE_SCHEMA
+    assert {**RECORD, "gap_end": pl.Int64, "forgotten_at": INSTANT} == BRONZE_SCHEMA
     assert LINEAGE == LINEAGE_SCHEMA
     assert {
         **RECORD,
