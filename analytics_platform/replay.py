@@ -15,17 +15,16 @@ after a rebuild, so that a mart which has not seen it starts over.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver
 from analytics_platform.contract.model import Domain
-from analytics_platform.duck import literal
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
-from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
+from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake
 from analytics_platform.quarantine import DISCARDED, KEY, NEW, REPLAYED
 from analytics_platform.report import DiscardReport, ReplayReport
@@ -244,11 +243,9 @@ class _Replay:
                 return None
             kept = late.kept.filter(pl.col("idempotency_key").is_in(keys.implode()))
             overtaken = late.overtaken.filter(pl.col("idempotency_key").is_in(keys.implode()))
-            times = pl.concat([kept["_ingested_at"], overtaken["_ingested_at"]])
-            span = (times.min(), times.max() + timedelta(milliseconds=1))  # type: ignore[operator]
-            listed = ", ".join(literal(key) for key in keys)
-            replaces = f"({overlap_sql('_ingested_at', [span])} AND idempotency_key IN ({listed}))"
-            return Change(kept, replaces=replaces, progress=progress, metadata=metadata)
+            # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
+            places = pl.concat([part.select(silver.PLACE) for part in (kept, overtaken)])
+            return Change(kept, replaces=places_sql(places, silver.PLACE), progress=progress, metadata=metadata)
 
         while commit(self.lake, spec, change).change is not None:
             entered += kept.height

@@ -76,6 +76,10 @@ def test_a_canary_is_seen_nowhere(
     codes = [run(["rebuild", "--hours", hour]), run(["status", "--json"]), run(["contracts", "list"]), run(["doctor"])]
     assert codes == [1, 0, 0, 0]  # the mart again
 
+    quarantined = ["quarantine", "list"], ["quarantine", "show", "--json"], ["quarantine", "replay", "--all"]
+    assert [run(list(command)) for command in quarantined] == [0, 0, 0]
+    assert run(["quarantine", "discard", "--all", "--reason", "test"]) == 0
+
     produce(person.order("o-2", CANARY), person.order("o-1", CANARY, note="again"), *person.troubles(CANARY))
     home = tmp_path / "dagster"
     home.mkdir()
