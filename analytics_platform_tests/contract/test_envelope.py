@@ -99,3 +99,21 @@ def test_two_events_of_one_topic_by_one_type(tmp_path: Path):
         "contracts/shop/order_placed/1.0.0.odcs.yaml:58: customProperties[0].value.type: found 'com.example.order', allowed "
         "is a type of its own: 'com.example.order' is order_paid on this topic"
     )
+
+
+def test_an_envelope_field_from_a_classified_field_of_the_data(tmp_path: Path):
+    folder = write_tree(tmp_path)
+    drop = "customProperties: [{property: treatment, vendor: analytics_platform, value: drop}]"
+    private = ORDER.replace("{name: currency, ", f"{{name: currency, classification: restricted, {drop}, ")
+    for place, refused in (("data:currency", True), ("currency", False)):
+        cloud = with_envelope(f"style: cloudevents\nsource: {place}", private)
+        (folder / "shop/order_placed/1.0.0.odcs.yaml").write_text(cloud)
+        if not refused:
+            load_catalog(folder)  # an attribute that happens to be called like a field
+            continue
+        with pytest.raises(ContractError) as caught:
+            load_catalog(folder)
+        assert str(caught.value) == (
+            "contracts/shop/order_placed/1.0.0.odcs.yaml:58: customProperties[0].value.source: found 'currency', which is "
+            "classified or treated, allowed is a place of open values: the envelope is shown in the quarantine too"
+        )
