@@ -5,6 +5,7 @@
     │   └── KeyMissing              contracts name a key that the settings do not have
     ├── ContractError               contracts are wrong; holds every complaint, not only the first
     ├── RevisionUnknown             git cannot say what contracts were at a revision
+    ├── InvalidEvents               events that a producer wants to send do not fit their contracts; holds every fault
     ├── KafkaError
     │   ├── BrokerUnavailable       the cluster does not answer (retryable)
     │   ├── AccessDenied            the cluster refuses our credentials or rights
@@ -86,6 +87,17 @@ class RevisionUnknown(AnalyticsError):
             f"{folder} at {revision}: {reason}. Is the folder in a git repository, and was the revision fetched "
             "(a shallow checkout knows only its own)?"
         )
+
+
+class InvalidEvents(AnalyticsError):
+    """Events do not fit their contracts; nothing of the call that brought them was sent."""
+
+    def __init__(self, faults: Sequence[object]) -> None:
+        """`faults`: one per event; each one's `str` names it and what is wrong with it, without values."""
+        self.faults = tuple(faults)
+        shown = "".join(f"\n  {fault}" for fault in self.faults[:20])
+        more = f"\n  and {len(self.faults) - 20} more" if len(self.faults) > 20 else ""
+        super().__init__(f"{len(self.faults)} event(s) do not fit their contracts; nothing was sent:{shown}{more}")
 
 
 class KafkaError(AnalyticsError):

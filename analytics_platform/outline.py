@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from analytics_platform.contract.model import EventContract, Field
+from analytics_platform.contract.cloudevents import every_reading
+from analytics_platform.contract.model import ENVELOPE, EventContract, Field
+from analytics_platform.contract.wire import place_of
 
 Known = Mapping[str, "Known"]
 """Names that may be shown, each with those inside it."""
@@ -23,8 +25,11 @@ def known_names(contracts: Iterable[EventContract]) -> Known:
     names: dict[str, Any] = {}
     for contract in contracts:
         _add(names, contract.fields)
-        for source in contract.envelope.values():
-            names.setdefault(source, {})
+        for read in every_reading(contract):
+            for spot in (spot for name in ENVELOPE for spot in place_of(read, name).spots):
+                names.setdefault(spot.name, {})
+            if read.payload_in is not None:
+                _add(names.setdefault(read.payload_in, {}), contract.fields)
     return names
 
 

@@ -13,8 +13,10 @@ import msgspec
 import polars as pl
 
 from analytics_platform import bronze, derive
+from analytics_platform.contract.cloudevents import every_reading
 from analytics_platform.contract.model import EventContract
-from analytics_platform.contract.wire import HEADER, place_of
+from analytics_platform.contract.place import Spot
+from analytics_platform.contract.wire import place_of
 from analytics_platform.erasure import Forgotten
 
 _TELLING_BYTES = 8
@@ -76,9 +78,15 @@ def matches(
             )
         )
     rejected = records.join(judged.rejected.select(bronze.PLACE), on=bronze.PLACE, how="semi", maintain_order="left")
-    places = {place_of(contract, column) for contract, column in wanted.columns if contract in contracts}
+    spots = {
+        spot
+        for contract, column in wanted.columns
+        if contract in contracts
+        for read in every_reading(contract)
+        for spot in place_of(read, column).spots
+    }
     mentions = [
-        _mentions(value, key, headers or (), places, wanted.text)
+        _mentions(value, key, headers or (), spots, wanted.text)
         for key, value, headers in rejected.select("key", "value", "headers").iter_rows()
     ]
     about = rejected.filter(pl.Series(mentions, dtype=pl.Boolean)).select(bronze.PLACE)
@@ -87,13 +95,14 @@ def matches(
 
 
 def _mentions(
-    value: bytes | None, key: bytes | None, headers: Iterable[dict[str, Any]], places: set[str], text: str
+    value: bytes | None, key: bytes | None, headers: Iterable[dict[str, Any]], spots: set[Spot], text: str
 ) -> bool:
     """Whether a record that no contract takes is about somebody."""
     said = text.encode()
     if key == said:
         return True
-    if any(f"{HEADER}{one['name']}" in places and one["value"] == said for one in headers):
+    named = {spot.name for spot in spots if spot.header}
+    if any(one["name"] in named and one["value"] == said for one in headers):
         return True
     if value is None:
         return False
@@ -102,6 +111,10 @@ def _mentions(
     except (msgspec.DecodeError, RecursionError):
         found = None
     if isinstance(found, dict):
-        return any(str(found[place]) == text for place in places if place in found)
+        return any(_says(found.get("data") if spot.data else found, spot, text) for spot in spots if not spot.header)
     quoted = [json.dumps(text).encode(), json.dumps(text, ensure_ascii=False).encode()]
     return any(one in value for one in quoted) or (len(said) >= _TELLING_BYTES and said in value)
+
+
+def _says(holder: Any, spot: Spot, text: str) -> bool:
+    return isinstance(holder, dict) and spot.name in holder and str(holder[spot.name]) == text

@@ -1,5 +1,6 @@
 """The pages are true: links lead somewhere, commands exist, and sentences that point at a page point at a heading."""
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 import typer
 
 from analytics_platform.cli import app
+from analytics_platform.kafka.consumer import KafkaLog
+from analytics_platform.kafka.offsets import OffsetRange
+from analytics_platform.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -79,3 +83,22 @@ def test_the_first_screen_of_the_readme_names_both_commands() -> None:
 def test_every_page_of_docs_is_named_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in readme] == []
+
+
+def test_the_example_of_the_producers_page_runs(
+    embedded: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python, printed = FENCE.findall((ROOT / "docs/producers.md").read_text())[:2]
+    monkeypatch.chdir(ROOT)
+    for name in [name for name in os.environ if name.startswith("ANALYTICS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ANALYTICS_KAFKA_BOOTSTRAP_SERVERS", embedded)
+    names: dict[str, object] = {}
+    exec(compile(python, "producers.md", "exec"), names)  # noqa: S102 - our own page
+    assert capsys.readouterr().out == printed
+    with KafkaLog(Settings.from_env(os.environ)) as log:
+        state = log.state("flights.departures")
+        ranges = [OffsetRange(number, marks.low, marks.end) for number, marks in state.partitions.items() if marks.end]
+        frame = log.read("flights.departures", ranges, max_bytes=2**40).frame
+    assert names["key"] == "22c12c36a8ede2da344cbb4fa658d5f67b93b385b848805436f55f271a5b6aed"
+    assert frame["key"].to_list() == [str(names["key"]).encode()]

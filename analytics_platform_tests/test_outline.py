@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics_platform.contract.cloudevents import ATTRIBUTES
 from analytics_platform.outline import known_names, outline
 from analytics_platform_tests.contract.example import ORDER
 
@@ -61,3 +63,19 @@ LETTERS = st.text("äöüßÄÖ", min_size=1)
 )
 def test_no_letter_of_a_value_or_of_an_unknown_name_is_shown(value: object) -> None:
     assert not set(shape(value)) & set("äöüßÄÖ")
+
+
+def test_the_attributes_of_cloudevents_are_known_and_their_payload_stands_in_data() -> None:
+    known = known_names([replace(ORDER, envelope=ATTRIBUTES, cloudevents="com.example.order")])
+    event = {
+        "type": "x",
+        "dataschema": "x",
+        "private": 1,
+        "data": {"order_id": "O-1", "ship": {"city": "x"}, "private": 1},
+    }
+    assert json.loads(outline(json.dumps(event).encode(), known)) == {
+        "type": "string",
+        "dataschema": "string",
+        "data": {"order_id": "string", "ship": {"city": "string"}, "…": "1 unknown"},
+        "…": "1 unknown",
+    }

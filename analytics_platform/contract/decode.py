@@ -18,8 +18,10 @@ from itertools import accumulate
 import polars as pl
 
 from analytics_platform import duck
-from analytics_platform.contract.extract import BATCH, ROW, Extraction, duplicated, extraction, invalid
-from analytics_platform.contract.gate import Gate, Headers
+from analytics_platform.contract.cloudevents import BINARY, STRUCTURED, modes, readings
+from analytics_platform.contract.extract import BATCH, GIVEN, ROW, Extraction, duplicated, extraction, invalid
+from analytics_platform.contract.gate import Gate
+from analytics_platform.contract.headers import header_columns, texts
 from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
@@ -38,6 +40,7 @@ _PLACE = "_place"
 """A record's row number among those given, while its row is on the way."""
 
 _COORDINATES = [name for name in LINEAGE_SCHEMA if name not in {"_contract", "_key_hash"}]
+_STANDS = ("topic_id", "partition", "offset")
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -94,11 +97,43 @@ def _decode_topic(
     if not contracts:
         stray = Rejected((Reason.UNKNOWN_EVENT_TYPE,), ("no contract names this topic",))
         return dict.fromkeys(range(records.height), stray)
+    if contracts[0].cloudevents is not None:
+        return _decode_cloudevents(records, contracts, rows, connection)
+    return _decode_part(records, contracts, rows, connection)
+
+
+def _decode_cloudevents(
+    records: pl.DataFrame,
+    contracts: Sequence[EventContract],
+    rows: dict[str, list[pl.DataFrame]],
+    connection: duck.DuckDBPyConnection,
+) -> dict[int, Rejected]:
+    """The same as `_decode_topic`, each mode of CloudEvents by its own reading of the contracts."""
+    mode, sentences = modes(records)
+    faults: dict[int, Rejected] = {}
+    for number, sentence in enumerate(sentences):
+        fault = Rejected((Reason.UNSUPPORTED_CONTENT,), (sentence,))
+        faults |= dict.fromkeys((mode == -1 - number).arg_true(), fault)
+    for one in (STRUCTURED, BINARY):
+        places = (mode == one).arg_true()
+        if not places.is_empty():
+            found = _decode_part(records[places], readings(contracts, one), rows, connection)
+            faults |= {places[place]: fault for place, fault in found.items()}
+    return faults
+
+
+def _decode_part(
+    records: pl.DataFrame,
+    contracts: Sequence[EventContract],
+    rows: dict[str, list[pl.DataFrame]],
+    connection: duck.DuckDBPyConnection,
+) -> dict[int, Rejected]:
+    """The same as `_decode_topic`, where every record is read in one way."""
     faults = dict(_screened(records))
     gate = Gate(contracts)
     places = [place for place in range(records.height) if place not in faults]
     kept = records if not faults else records[places]
-    headers = _headers(kept, gate.headers)
+    headers = header_columns(kept, gate.headers) if gate.headers else None
     values = kept["value"].to_list()
     routes, refused = gate.judge(values, headers)
     for place, refusal in refused.items():
@@ -109,19 +144,19 @@ def _decode_topic(
         if contract.deprecation is not None:
             ended = kept[chosen]["ingested_at"] >= _end(contract.deprecation)
             for place in chosen.filter(ended):
-                claims = gate.claims(values[place], {} if headers is None else headers[place])
+                claims = gate.claims(values[place], {} if headers is None else headers.row(place, named=True))
                 reason = f"{contract.label} was taken until the end of {contract.deprecation.remove_after}"
                 faults[places[place]] = Rejected((Reason.VERSION_SUNSET,), (reason,), claims, contract.label)
             chosen = chosen.filter(~ended)
         if chosen.is_empty():
             continue
         part = kept if chosen.len() == kept.height else kept[chosen]
-        said = None if headers is None else [headers[place] for place in chosen]
+        said = headers if headers is None or chosen.len() == kept.height else headers[chosen]
         found, wrong = _extract(part, said, contract, connection)
         rows[contract.name].append(found)
         for n, fault in wrong.items():
             place = chosen[n]
-            claims = gate.claims(values[place], {} if headers is None else headers[place])
+            claims = gate.claims(values[place], {} if headers is None else headers.row(place, named=True))
             codes, reasons = zip(*fault, strict=True)
             faults[places[place]] = Rejected(codes, reasons, claims, contract.label)
     return faults
@@ -172,24 +207,9 @@ def _too_deep(value: bytes) -> bool:
     return any(depth > MAX_DEPTH for depth in accumulate(1 if bracket in b"[{" else -1 for bracket in brackets))
 
 
-def _headers(records: pl.DataFrame, names: Sequence[str]) -> Sequence[Headers] | None:
-    """For each record the headers of these names, the last of its name; None when no contract wants any."""
-    if not names:
-        return None
-    header = pl.element().struct
-    found: Sequence[Headers] = records.select(
-        pl.col("headers")
-        .list.eval(pl.element().filter(header.field("name") == name).struct.field("value"))
-        .list.last()
-        .alias(name)
-        for name in names
-    ).to_dicts()
-    return found
-
-
 def _extract(
     records: pl.DataFrame,
-    headers: Sequence[Headers] | None,
+    headers: pl.DataFrame | None,
     contract: EventContract,
     connection: duck.DuckDBPyConnection,
 ) -> tuple[pl.DataFrame, dict[int, Fault]]:
@@ -197,10 +217,12 @@ def _extract(
     wanted = extraction(contract)
     batch = pl.DataFrame(
         {"n": pl.int_range(records.height, dtype=pl.Int64, eager=True), "v": records["value"].cast(pl.String)}
-    ).with_columns(
-        pl.Series(f"h{number}", [one[name] for one in headers or []], pl.Binary).cast(pl.String)
-        for number, (name, _) in enumerate(header_fields(contract))
     )
+    if headers is not None:
+        named = header_fields(contract)
+        batch = batch.with_columns(texts(headers[name]).alias(f"h{number}") for number, (name, _) in enumerate(named))
+    if contract.generate_trace_id:
+        batch = batch.with_columns(records.select(pl.format("{}/{}/{}", *_STANDS).alias(GIVEN)))
     faults: dict[int, Fault] = {}
     with _registered(batch, connection):
         for n in invalid(connection):

@@ -1,10 +1,11 @@
 """Contracts of events: envelope, identity, topic."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from analytics_platform.contract.breaker import quarantine_of
 from analytics_platform.contract.complaint import one_of, shown
+from analytics_platform.contract.envelope import envelope_of
 from analytics_platform.contract.field import fields_of
 from analytics_platform.contract.header import agreed, header_of, schema_of
 from analytics_platform.contract.lifecycle import check_deprecated, compatibility_of, deprecation_of
@@ -25,14 +26,10 @@ from analytics_platform.contract.treatment import check_treatments, subject_of
 from analytics_platform.contract.upcast import upcast_of
 from analytics_platform.contract.vendor import VENDOR, check_keys, ours
 
-HEADER = "header:"
-
 _OPTIONAL = {"trace_id", "source"}
 """The envelope fields that a contract may leave optional."""
 _SLAS = ("freshness", "dedupeWindow")
 _TOPIC = re.compile(r"[A-Za-z0-9._\-]{1,249}")
-_VALUE_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 _IDENTIFIERS = (LogicalType.STRING, LogicalType.INTEGER, LogicalType.TIMESTAMP)
 
 
@@ -47,14 +44,14 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
     deprecation = deprecation_of(source.root)
     if header.status != "retired":
         check_deprecated(source.root, deprecation, "status", value="deprecated")
-    envelope = _envelope(ours(source.root, "envelope"), by_name)
+    envelope = envelope_of(ours(source.root, "envelope"), by_name, name)
     identity = _identity(source, ours(source.root, "identity"), by_name)
     check_treatments(schema, tuple(by_name.values()), ours(source.root, "envelope"), identity)
     return EventContract(
         header=header,
         topic=_topic(schema),
         fields=(*(by_name[key] for key in ENVELOPE if key in by_name), *payload),
-        envelope=envelope,
+        envelope=envelope.places,
         identity=identity,
         row_rules=_row_rules(schema),
         freshness=agreed(source, "freshness", _SLAS),
@@ -64,6 +61,8 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         deprecation=deprecation,
         upcast=upcast_of(source.root),
         subject=subject_of(ours(source.root, "subject"), by_name),
+        cloudevents=envelope.cloudevents,
+        generate_trace_id=envelope.generate_trace_id,
     )
 
 
@@ -104,33 +103,6 @@ def _check_envelope_fields(schema: Node, fields: Mapping[str, Field], name: str)
     for key, node in nodes.items():
         if node["primaryKey"].value is True and key != "idempotency_key":
             node["primaryKey"].refuse("is idempotency_key as the only primary key of an event")
-
-
-def _envelope(node: Node, fields: Mapping[str, Field]) -> dict[str, str]:
-    if not check_keys(node, ENVELOPE):
-        return {}
-    used: dict[str, str] = {}
-    for key in ENVELOPE:
-        place = node[key]
-        text = place.text
-        is_header = text.startswith(HEADER)
-        if place.value is None:
-            continue
-        if not (_HEADER_NAME.fullmatch(text.removeprefix(HEADER)) if is_header else _VALUE_FIELD.fullmatch(text)):
-            place.refuse(f"is a field of the value, or {HEADER} and the name of a header")
-        elif text in used:
-            place.refuse("is each source once", f"{shown(text)} a second time (first for {used[text]})")
-        elif text in fields and key in fields and fields[text].type is not fields[key].type:
-            place.refuse(f"is a field of type {fields[key].type}", f"{shown(text)} of type {fields[text].type}")
-        elif not is_header and (near := _but_for_case(text, (*fields, *used))):
-            place.refuse("is a name that no other has but for its case", f"{shown(text)} beside {shown(near)}")
-        used.setdefault(text, key)
-    return {key: node[key].text for key in ENVELOPE}
-
-
-def _but_for_case(name: str, others: Iterable[str]) -> str | None:
-    """A name that DuckDB would take for this one; the very same name is none."""
-    return next((other for other in others if other != name and other.lower() == name.lower()), None)
 
 
 def _identity(source: Source, node: Node, fields: Mapping[str, Field]) -> Identity:
@@ -212,11 +184,18 @@ def check_rules(source: Source, event: EventContract, bench: Bench) -> None:
 def check_topic(pairs: Sequence[tuple[Source, EventContract]]) -> None:
     """Complain where contracts of one topic look for the type of a record in different places."""
     (_, first), *others = pairs
+    names = {first.sent_as: first.name}
     for source, other in others:
+        node = ours(source.root, "envelope")
+        if (other.cloudevents is None) != (first.cloudevents is None):
+            style = "of the style cloudevents" if first.cloudevents else "without a style"
+            node.refuse(f"is an envelope {style}, as in {first.label} of the same topic", "another style")
+            continue
+        if (taken := names.setdefault(other.sent_as, other.name)) != other.name:
+            node["type"].refuse(f"is a type of its own: {shown(other.sent_as)} is {taken} on this topic")
         for key in ("event_type", "schema_version"):
             if other.envelope[key] != first.envelope[key]:
-                node = ours(source.root, "envelope")[key]
-                node.refuse(f"is {first.envelope[key]}, as in {first.label} of the same topic")
+                node[key].refuse(f"is {first.envelope[key]}, as in {first.label} of the same topic")
 
 
 def check_versions(versions: Sequence[tuple[Source, EventContract]]) -> None:

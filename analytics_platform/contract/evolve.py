@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from analytics_platform.contract.difference import Difference, Verdict
+from analytics_platform.contract.envelope_change import envelope_changes
 from analytics_platform.contract.loosen import rule_changes
 from analytics_platform.contract.model import (
-    ENVELOPE,
     Compatibility,
     Deprecation,
     EventContract,
@@ -281,21 +281,7 @@ def _promises(old: EventContract, new: EventContract) -> Iterator[Difference]:
             "Copies farther apart are no longer found." if narrower else "Copies are looked for farther apart.",
             "Leave the window as it is, or raise the major version." if narrower else "",
         )
-    for key in ENVELOPE:
-        before, after = old.envelope.get(key), new.envelope.get(key)
-        if before != after:
-            routes = key in {"event_type", "schema_version"}
-            yield Difference(
-                f"envelope.{key}",
-                f"{before} -> {after}",
-                Verdict.BREAKING if routes else Verdict.MAJOR,
-                "By it a record finds its contract: it stands in one place for all contracts of a topic."
-                if routes
-                else "Producers of the older version put it elsewhere.",
-                f"Leave it at {before}." if routes else f"Leave it at {before}, or raise the major version.",
-                False,
-                False,
-            )
+    yield from envelope_changes(old, new)
 
 
 def _row_rules(old: EventContract, new: EventContract) -> Iterator[Difference]:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from analytics_platform import duck
 from analytics_platform.contract.key import key_hash_sql, key_sql, separator_sql
 from analytics_platform.contract.model import EventContract, Field, KeyMode, LogicalType
+from analytics_platform.contract.place import malformed_sql, plain_sql
 from analytics_platform.contract.reason import Reason
-from analytics_platform.contract.wire import header_fields, wire_fields
+from analytics_platform.contract.wire import header_fields, place_of, wire_fields
 
 BATCH = "_gated"
-"""The name under which the gated values stand in DuckDB: columns n, v and h0, h1, … for headers."""
+"""The name under which the gated values stand in DuckDB: columns n, v, h0, h1, … for headers, and GIVEN if needed."""
+GIVEN = "g"
+"""The column that names a record by where it stands, for trace ids that are generated."""
 
 _TYPES = {
     LogicalType.STRING: "VARCHAR",
@@ -55,22 +58,16 @@ class Extraction:
 def extraction(contract: EventContract) -> Extraction:
     """The query that reads one contract's values."""
     wire, headers = wire_fields(contract), header_fields(contract)
-    structure = json.dumps({place: _structure(field) for place, field in wire}, ensure_ascii=False)
-    raw = {field.name: f"t.{duck.identifier(place)}" for place, field in wire}
-    raw |= {field.name: f"h{number}" for number, (_, field) in enumerate(headers)}
-    columns, flags = [], []
+    structure = json.dumps({name: _structure(field) for name, field in wire}, ensure_ascii=False)
+    columns: list[str] = []
+    flags: list[tuple[Flag, str]] = []
     for field in contract.fields:
-        source = raw.get(field.name)
+        source = _raw(contract, field, headers)
         if source is None:
             columns.append(f"CAST(NULL AS VARCHAR) AS {duck.identifier(field.name)}")
             continue
-        columns.append(f"{_value(field, source)} AS {duck.identifier(field.name)}")
-        wrong = _wrong(field, source)
-        if wrong:
-            flags.append((Flag(f"_wrong_{field.name}", Reason.WRONG_TYPE, f"{field.name}: time out of range"), wrong))
-        elif field.required:
-            text = f"{field.name}: cannot be read"
-            flags.append((Flag(f"_null_{field.name}", Reason.WRONG_TYPE, text), f"{source} IS NULL"))
+        columns.append(f"{_sent_value(contract, field, source)} AS {duck.identifier(field.name)}")
+        flags += _flags(contract, field, source)
     typed = ", ".join([f"n AS {ROW}", *columns, *(f"{sql} AS {duck.identifier(flag.column)}" for flag, sql in flags)])
     key = duck.identifier("idempotency_key")
     final, after = key, []
@@ -92,8 +89,45 @@ def extraction(contract: EventContract) -> Extraction:
         + "".join(f", {sql} AS {duck.identifier(flag.column)}" for flag, sql in after)
         + " FROM keyed"
     )
-    paths = [path for place, field in wire for path in _objects(field, f"$.{_quoted(place)}")]
+    paths = [path for name, field in wire for path in _objects(field, f"$.{_quoted(name)}")]
     return Extraction(sql, tuple(flag for flag, _ in [*flags, *after]), ("$", *paths))
+
+
+def _flags(contract: EventContract, field: Field, raw: str) -> Iterator[tuple[Flag, str]]:
+    """What may be wrong with a field that the gate let through, each with its condition."""
+    place = place_of(contract, field.name)
+    generated = field.name == "trace_id" and contract.generate_trace_id
+    if malformed := malformed_sql(place.form, raw):
+        yield Flag(f"_form_{field.name}", Reason.WRONG_TYPE, f"{place}: not a W3C traceparent"), malformed
+    if wrong := _wrong(field, raw):
+        yield Flag(f"_wrong_{field.name}", Reason.WRONG_TYPE, f"{field.name}: time out of range"), wrong
+    elif field.required and not generated and len(place.spots) > 1:
+        yield Flag(f"_null_{field.name}", Reason.MISSING_FIELD, f"{place}: missing"), f"{raw} IS NULL"
+    elif field.required and not generated:
+        yield Flag(f"_null_{field.name}", Reason.WRONG_TYPE, f"{field.name}: cannot be read"), f"{raw} IS NULL"
+
+
+def _raw(contract: EventContract, field: Field, headers: Sequence[tuple[str, Field]]) -> str | None:
+    """What stands at a field's place, in SQL; None for a key that is derived whatever was sent."""
+    if field.name == "idempotency_key" and contract.identity.mode is KeyMode.DERIVE:
+        return None
+    columns = {(name, one.name): f"h{number}" for number, (name, one) in enumerate(headers)}
+    found = []
+    for spot in place_of(contract, field.name).spots:
+        path = ("t", contract.payload_in, spot.name) if spot.data and contract.payload_in else ("t", spot.name)
+        inside = ".".join(map(duck.identifier, path))
+        found.append(columns[spot.name, field.name] if spot.header else inside)
+    return found[0] if len(found) == 1 else f"coalesce({', '.join(found)})"
+
+
+def _sent_value(contract: EventContract, field: Field, raw: str) -> str:
+    """The typed value of what stands at a field's place."""
+    if field.name == "event_type" and contract.sent_as != contract.name:
+        return duck.literal(contract.name)
+    value = plain_sql(place_of(contract, field.name).form, _value(field, raw))
+    if field.name == "trace_id" and contract.generate_trace_id:
+        return f"coalesce({value}, md5({GIVEN}))"
+    return value
 
 
 def invalid(connection: duck.DuckDBPyConnection) -> set[int]:

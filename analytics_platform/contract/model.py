@@ -245,7 +245,8 @@ class EventContract:
     fields: tuple[Field, ...]
     """Every field of silver: the envelope first, in the order of `ENVELOPE`, then the payload."""
     envelope: Mapping[str, str]
-    """Where each envelope field comes from: a field of the value by its name, or `header:<name>`."""
+    """Where each envelope field comes from: a field of the value by its name, or `header:<name>`; see `place.py`.
+    Of a CloudEvent: an attribute by its name, `data:<field>` or `header:<name>`."""
     identity: Identity
     row_rules: tuple[RowRule, ...] = ()
     freshness: timedelta | None = None
@@ -261,11 +262,23 @@ class EventContract:
     """What halts the event type; the newest version's counts."""
     subject: str | None = None
     """The field that names the person an event is about."""
+    cloudevents: str | None = None
+    """The `type` of the CloudEvents that carry it; None when it does not come as CloudEvents."""
+    payload_in: str | None = None
+    """The member of the value that holds the payload; None when that is the value itself. Set where one mode of
+    CloudEvents is read, see `cloudevents.py`."""
+    generate_trace_id: bool = False
+    """Whether a record without a trace id gets one made of its coordinates."""
 
     @property
     def name(self) -> str:
         """The event type."""
         return self.header.name
+
+    @property
+    def sent_as(self) -> str:
+        """The event type as producers write it."""
+        return self.cloudevents or self.header.name
 
     @property
     def major(self) -> int:

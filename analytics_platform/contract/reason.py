@@ -24,6 +24,11 @@ class Reason(StrEnum):
 
     MISSING_VALUE = ("missing_value", "The record's value is null (a tombstone), so it holds no event.", True)
     OVERSIZED = ("oversized", "The value is longer than the platform takes; only its beginning was kept.", True)
+    UNSUPPORTED_CONTENT = (
+        "unsupported_content",
+        "The record is not a CloudEvents 1.0 event with JSON data, as its contract says it is.",
+        True,
+    )
     INVALID_UTF8 = ("invalid_utf8", "The value is not UTF-8 text.", True)
     MALFORMED_JSON = ("malformed_json", "The value is not one JSON document (NaN and Infinity are not JSON).", True)
     NOT_AN_OBJECT = ("not_an_object", "The value is JSON, but not an object.", True)

@@ -17,6 +17,7 @@ from analytics_platform.contract.model import (
     Operation,
     Treatment,
 )
+from analytics_platform.contract.place import place
 from analytics_platform.contract.source import Node
 from analytics_platform.contract.vendor import check_keys, ours
 from analytics_platform.keyring import NAME
@@ -79,8 +80,10 @@ def check_treatments(schema: Node, fields: Sequence[Field], envelope: Node, iden
                 ours(node, "treatment").refuse("is keep for a field of the envelope: it says what a record is")
         elif field.name in identity.by:
             _check_identifier(node, field, identity)
-    for key in envelope.keys:
-        source = by_name.get(envelope[key].text)
+    for key in (key for key in envelope.keys if key in ENVELOPE):
+        (spot, *_) = place(envelope[key].text).spots
+        # An attribute of CloudEvents is no field of the payload, whatever its name.
+        source = by_name.get(spot.name) if spot.data or not (spot.header or "style" in envelope) else None
         if source is not None and source.name != key and (is_personal(source) or is_treated(source)):
             found = f"{shown(source.name)}, which is classified or treated"
             envelope[key].refuse("is a place of open values: the envelope is shown in the quarantine too", found)

@@ -1,15 +1,15 @@
 """Where a contract's fields stand in a record, and the types that take exactly what it says they hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from analytics_platform.contract.model import EventContract, Field, KeyMode, LogicalType
-
-HEADER = "header:"
-"""Begins the place of a field that comes from a header of the record, not from its value."""
+from analytics_platform.contract.place import DATA, Place, Spot, place
 
 SCALARS: Mapping[LogicalType, Any] = {
     LogicalType.STRING: str,
@@ -21,10 +21,12 @@ SCALARS: Mapping[LogicalType, Any] = {
 }
 """What msgspec reads for each type that has nothing inside."""
 
+_NOTHING: Mapping[str, tuple[Any, bool]] = MappingProxyType({})
 
-def place_of(contract: EventContract, name: str) -> str:
-    """Where a field comes from: a name in the value, or `header:<name>`."""
-    return contract.envelope.get(name, name)
+
+def place_of(contract: EventContract, name: str) -> Place:
+    """Where a field comes from."""
+    return place(contract.envelope.get(name) or (f"{DATA}{name}" if contract.payload_in else name))
 
 
 def header_names(contracts: Sequence[EventContract]) -> set[str]:
@@ -33,15 +35,36 @@ def header_names(contracts: Sequence[EventContract]) -> set[str]:
 
 
 def wire_fields(contract: EventContract) -> list[tuple[str, Field]]:
-    """The fields that stand in the value: the name there, and the field. Without a key that is derived anyway."""
-    places = [(place_of(contract, field.name), field) for field in _sent(contract)]
-    return [(place, field) for place, field in places if not place.startswith(HEADER)]
+    """The fields that stand in the value: the name there, and the field. Without a key that is derived anyway.
+
+    A payload with a member of its own is one field: an object of that name.
+    """
+    spots = [(spot, field) for spot, field in _spots(contract) if not spot.header]
+    if contract.payload_in is None:
+        return [(spot.name, field) for spot, field in spots]
+    # Two fields may come from one name of the payload too, so what is required of it comes last, as in `struct_type`.
+    payload = tuple(
+        replace(field, name=spot.name) for spot, field in sorted(spots, key=lambda item: item[1].required) if spot.data
+    )
+    fields = [(spot.name, field) for spot, field in spots if not spot.data]
+    if payload:
+        required = any(field.required for field in payload)
+        whole = Field(contract.payload_in, LogicalType.OBJECT, required, "The payload.", fields=payload)
+        fields.append((contract.payload_in, whole))
+    return fields
 
 
 def header_fields(contract: EventContract) -> list[tuple[str, Field]]:
     """The fields that stand in headers: the header's name, and the field. Without a key that is derived anyway."""
-    places = [(place_of(contract, field.name), field) for field in _sent(contract)]
-    return [(place.removeprefix(HEADER), field) for place, field in places if place.startswith(HEADER)]
+    return [(spot.name, field) for spot, field in _spots(contract) if spot.header]
+
+
+def _spots(contract: EventContract) -> Iterator[tuple[Spot, Field]]:
+    for field in _sent(contract):
+        spots = place_of(contract, field.name).spots
+        optional = len(spots) > 1 or (field.name == "trace_id" and contract.generate_trace_id)
+        for spot in spots:
+            yield spot, replace(field, required=False) if optional else field
 
 
 def _sent(contract: EventContract) -> list[Field]:
@@ -50,11 +73,26 @@ def _sent(contract: EventContract) -> list[Field]:
 
 
 def struct_type(
-    name: str, fields: Sequence[tuple[str, Field]], fixed: Mapping[str, str] | None = None, **options: Any
+    name: str,
+    fields: Sequence[tuple[str, Field]],
+    fixed: Mapping[str, str] | None = None,
+    about: Mapping[str, tuple[Any, bool]] = _NOTHING,
+    **options: Any,
 ) -> type:
-    """A struct type that takes exactly the objects the fields describe, and lets unknown fields be."""
+    """A struct type that takes exactly the objects the fields describe, and lets unknown fields be.
+
+    Args:
+        name: Its name.
+        fields: By the names they have there.
+        fixed: Fields that hold just this text.
+        about: Types of members that are no fields, and whether they must be there.
+        options: For msgspec.
+    """
     fixed = fixed or {}
-    members: dict[str, tuple[str, Any, Any]] = {}
+    members: dict[str, tuple[str, Any, Any]] = {
+        wire: (f"a{number}", kind, msgspec.field(name=wire) if required else msgspec.field(name=wire, default=None))
+        for number, (wire, (kind, required)) in enumerate(about.items())
+    }
     # Two fields may come from one name, as occurred_at and a time of the payload; the stricter one decides.
     for number, (wire, field) in enumerate(sorted(fields, key=lambda item: item[1].required)):
         kind = Literal[fixed[wire]] if wire in fixed else _type(field)
@@ -63,6 +101,11 @@ def struct_type(
         else:
             members[wire] = (f"f{number}", kind | None, msgspec.field(name=wire, default=None))
     return msgspec.defstruct(name, list(members.values()), gc=False, kw_only=True, **options)
+
+
+def member(struct: type, wire: str) -> str:
+    """The attribute in which a struct type keeps the field of this name."""
+    return next(one.name for one in msgspec.structs.fields(struct) if one.encode_name == wire)
 
 
 def _type(field: Field) -> Any:

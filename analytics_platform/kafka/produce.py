@@ -1,7 +1,7 @@
 """Topics made and records sent: for the demo, the command line and the tests. The platform's own path never produces."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -48,20 +48,74 @@ def send(kafka: KafkaSettings, topic: str, records: Iterable[Record]) -> int:
         BrokerUnavailable: no answer to the first request.
         AccessDenied: the cluster refuses.
     """
-    connection = Connection(kafka)
-    producer = connection.client(Producer, {**_CONFIG, "message.timeout.ms": int(3000 * connection.timeout_s)})
-    tally = _Tally()
+    sender = Sender(kafka)
     try:
-        _know(connection, producer, topic)
+        sender.know(topic)
         for record in records:
-            tally.sent += 1
-            _queue(producer, topic, record, tally)
-            producer.poll(0)
+            sender.put(topic, record)
     finally:
-        producer.flush()  # ends at the latest when the last record's time is over
-    if tally.failed:
-        raise NotDelivered(topic, tally.failed, tally.sent, tally.reason)
-    return tally.acknowledged
+        sender.close()
+    return sender.flush()
+
+
+class Sender:
+    """A connection by which records are sent as they come; one thread at a time may use it.
+
+    Idempotent: a record that librdkafka sends again stands in the log once. The order of a partition is kept.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        """Asks nothing of the cluster yet."""
+        self._connection = Connection(kafka)
+        timeout_ms = int(3000 * self._connection.timeout_s)
+        self._producer = self._connection.client(Producer, {**_CONFIG, "message.timeout.ms": timeout_ms})
+        self._known: set[str] = set()
+        self._tallies: dict[str, _Tally] = {}
+
+    def know(self, topic: str) -> None:
+        """Make sure that a topic is there, the first time it is named.
+
+        Raises:
+            UnknownTopic: there is no such topic and the broker makes none.
+            BrokerUnavailable: no answer.
+            AccessDenied: the cluster refuses.
+        """
+        if topic not in self._known:
+            _know(self._connection, self._producer, topic)
+            self._known.add(topic)
+
+    def put(self, topic: str, record: Record, *, reported: Callable[[str | None], None] | None = None) -> None:
+        """Hand over a record; waits only while the send queue is full. It is sent for certain after `flush`.
+
+        Args:
+            topic: Known, see `know`.
+            record: What to send.
+            reported: Called once, from within a later call, with None or why the record did not reach the broker.
+        """
+        tally = self._tallies.setdefault(topic, _Tally())
+        tally.sent += 1
+        _queue(self._producer, topic, record, tally, reported)
+        self._producer.poll(0)
+
+    def flush(self) -> int:
+        """Wait until the broker has everything that was handed over since the last time.
+
+        Returns:
+            How many records that were.
+
+        Raises:
+            NotDelivered: some did not arrive; of the first topic with such.
+        """
+        self.close()
+        tallies, self._tallies = self._tallies, {}
+        for topic, tally in tallies.items():
+            if tally.failed:
+                raise NotDelivered(topic, tally.failed, tally.sent, tally.reason)
+        return sum(tally.acknowledged for tally in tallies.values())
+
+    def close(self) -> None:
+        """Wait for what was handed over, whatever becomes of it."""
+        self._producer.flush()  # ends at the latest when the last record's time is over
 
 
 def create_topic(
@@ -143,9 +197,21 @@ def _know(connection: Connection, producer: Any, topic: str) -> None:
         raise trouble
 
 
-def _queue(producer: Any, topic: str, record: Record, tally: _Tally) -> None:
+def _queue(
+    producer: Any, topic: str, record: Record, tally: _Tally, reported: Callable[[str | None], None] | None
+) -> None:
+    def report(error: confluent_kafka.KafkaError | None, message: Message) -> None:
+        tally.report(error, message)
+        if reported is not None:
+            reported(None if error is None else error.str())
+
+    def fail(reason: str) -> None:
+        tally.fail(reason)
+        if reported is not None:
+            reported(reason)
+
     if not all(name.isascii() or _is_text(name) for name, _value in record.headers):
-        tally.fail("the name of a header is not UTF-8")  # librdkafka's Python client would crash on it
+        fail("the name of a header is not UTF-8")  # librdkafka's Python client would crash on it
         return
     while True:
         try:
@@ -154,14 +220,14 @@ def _queue(producer: Any, topic: str, record: Record, tally: _Tally) -> None:
                 value=record.value,
                 key=record.key,
                 partition=-1 if record.partition is None else record.partition,
-                on_delivery=tally.report,
+                on_delivery=tally.report if reported is None else report,
                 timestamp=record.timestamp_ms or 0,
                 headers=list(record.headers) or None,
             )
         except BufferError:
             producer.poll(0.1)
         except KafkaException as error:
-            tally.fail(error.args[0].str())
+            fail(error.args[0].str())
             return
         else:
             return

@@ -455,3 +455,20 @@ def test_when_an_event_type_is_halted_is_no_promise() -> None:
         said.append([(item.path, item.change, str(item.verdict)) for item in compare(old, new, TODAY)])
     path = "quarantine.onExceed"
     assert said == [[(path, "added", COSMETIC)], [(path, "changed", COSMETIC)], [(path, "removed", COSMETIC)], []]
+
+
+def test_an_envelope_that_is_sent_in_another_way() -> None:
+    plain = contract()
+    cloud = replace(plain, cloudevents="com.example.order")
+
+    def found(old: EventContract, new: EventContract) -> list[tuple[str, str, Verdict]]:
+        return [(item.path, item.change, item.verdict) for item in compare(old, new, TODAY)]
+
+    assert found(plain, cloud) == [("envelope.style", "no style -> cloudevents", Verdict.BREAKING)]
+    assert found(cloud, plain) == [("envelope.style", "cloudevents -> no style", Verdict.BREAKING)]
+    assert found(cloud, replace(cloud, cloudevents="com.example.order.v2")) == [
+        ("envelope.type", "com.example.order -> com.example.order.v2", Verdict.COMPATIBLE)
+    ]
+    generating = replace(plain, generate_trace_id=True)
+    assert found(plain, generating) == [("envelope.missingTraceId", "generated", Verdict.COMPATIBLE)]
+    assert found(generating, plain) == [("envelope.missingTraceId", "no longer generated", Verdict.MAJOR)]

@@ -5,7 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from analytics_platform.contract.load import load_catalog
+from analytics_platform.contract.model import ENVELOPE
 from analytics_platform.demo.events import HEADERS, TOPICS, events
+from analytics_platform.write import Event as ProducersEvent
+from analytics_platform.write import Writer
 
 
 def of_type(found, event_type):
@@ -110,3 +114,27 @@ def test_the_first_events_are_a_prefix(reference, week, first):
 def test_every_type_has_its_topic(week):
     assert {event.event_type for event in week} == set(TOPICS)
     assert {event.topic for event in week} == {"flights.departures", "flights.arrivals", "flights.weather"}
+
+
+def test_a_producing_team_would_send_the_same_records(reference, week):
+    """SQL writes them, since the replay must outrun the platform; the helper writes and checks every one of them alike."""
+    flight = ("carrier", "flight_number", "origin")
+    keys = {name: ("origin",) if name == "weather_observed" else flight for name in TOPICS}
+    writer = Writer(load_catalog(reference.parents[1]), key_fields=keys)
+    wanted = [json.loads(event.value) for event in week]
+    ready, faults = writer.prepared(
+        ProducersEvent(
+            fields["event_type"],
+            {name: value for name, value in fields.items() if name not in ENVELOPE},
+            event.occurred_at,
+            fields["source"],
+            fields["trace_id"],
+        )
+        for event, fields in zip(week, wanted, strict=True)
+    )
+    writer.close()
+    assert faults == []
+    assert [json.loads(one.record.value) for one in ready] == wanted
+    assert [(one.topic, one.record.key, one.record.headers) for one in ready] == [
+        (event.topic, event.key, event.headers) for event in week
+    ]
