@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analytics_platform.contract.model import Deprecation, EventContract, Field, Identity, KeyMode, LogicalType
+from analytics_platform.contract.place import Form, place
 from analytics_platform.contract.rule import in_words
 from analytics_platform.stopwatch import spell
 
@@ -90,6 +91,17 @@ def type_said(field: Field) -> str:
     if field.type is LogicalType.ARRAY and field.item is not None:
         return f"array of {type_said(field.item)}"
     return str(field.type)
+
+
+def stands(contract: EventContract, text: str) -> list[tuple[str, str]]:
+    """Where a field of the envelope comes from: words, and the name they are about."""
+    found = place(text)
+    begin = "the trace id in the W3C traceparent of " if found.form is Form.TRACEPARENT else ""
+    own = "the field" if contract.cloudevents is None else "the attribute"
+    return [
+        (begin + ("the header" if spot.header else "the payload's field" if spot.data else own), spot.name)
+        for spot in found.spots
+    ]
 
 
 def key_said(contract: EventContract) -> list[str]:

@@ -129,7 +129,7 @@ def test_an_event_says_everything_its_contract_does(pages: dict[str, str]) -> No
         "lines[].weight_kg number optional > 0",
         "order_id identity string required",
         "schema_version the header ce_version",
-        "occurred_at the field placed_at of the value",
+        "occurred_at the field placed_at",
         "The platform derives the key: the sha256 of order_placed, order_id, placed_at, joined by U+001F, in hexadecimal.",
         "Copies are found over all history, by placed_at.",
         "currency_is_known",
