@@ -13,7 +13,8 @@ from enum import StrEnum
 import polars as pl
 
 from analytics_platform.contract.model import Domain, EventContract
-from analytics_platform.derive import Judged, contracts_digest, true_values
+from analytics_platform.derive import contracts_digest
+from analytics_platform.judge import Judged, true_values
 from analytics_platform.lake.table import Lake
 from analytics_platform.outline import known_names, outline
 from analytics_platform.rebuild import Span, records_within, slices

@@ -16,6 +16,7 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_sql
@@ -119,13 +120,13 @@ class _Rebuild:
         for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
             records = records_within(self.lake, topic, span)
             self.records += records.height
-            judged = derive.judge(records, self.domain.events_of(topic), self.keys)
+            judged = judge(records, self.domain.events_of(topic), self.keys)
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)
             self.on_slice(f"{topic} {span[0]:%Y-%m-%dT%H:%M:%S}..{span[1]:%H:%M:%S}: {records.height:,} records judged")
 
-    def _mend_quarantine(self, topic: str, span: Span, records: pl.DataFrame, judged: derive.Judged) -> pl.DataFrame:
+    def _mend_quarantine(self, topic: str, span: Span, records: pl.DataFrame, judged: Judged) -> pl.DataFrame:
         """Returns what the quarantine has as discarded; only rows that are `new` can be, so nothing good joins them."""
         spec = quarantine.spec(self.domain.name)
         now = self.clock()

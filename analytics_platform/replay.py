@@ -22,6 +22,7 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, places_sql
@@ -162,7 +163,7 @@ class _Replay:
         rows = quarantine.standing(Snapshot.of(self.lake.ensure(spec)), portion.log, portion.ranges)
         rows = rows.join(portion.keys, on=KEY, how="semi").unique(KEY, keep="first").sort("partition", "offset")
         records = rows.select(_RECORD)
-        judged = derive.judge(records, self.domain.events_of(topic), self.keys)
+        judged = judge(records, self.domain.events_of(topic), self.keys)
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()
@@ -170,7 +171,7 @@ class _Replay:
         self.selected += rows.height
         return f"{topic}: {rows.height:,} rows judged again, {entered:,} entered silver"
 
-    def _settle(self, portion: Portion, records: pl.DataFrame, judged: derive.Judged) -> pl.DataFrame:
+    def _settle(self, portion: Portion, records: pl.DataFrame, judged: Judged) -> pl.DataFrame:
         """Commit to the quarantine; returns the coordinates, as silver names them, of the rows that belong into silver."""
         topic, now = portion.log.topic, self.clock()
         digest = derive.contracts_digest(self.domain.events_of(topic))

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from analytics_platform import bronze, derive
+from analytics_platform import bronze
 from analytics_platform.contract.cloudevents import every_reading
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.place import Spot
 from analytics_platform.contract.wire import place_of
 from analytics_platform.erasure import Forgotten
+from analytics_platform.judge import true_values
 
 _TELLING_BYTES = 8
 """A value of so many bytes or more is looked for in bytes that are no JSON; a shorter one is only found in quotes."""
@@ -59,7 +60,7 @@ def matches(
     Returns:
         MATCH_SCHEMA, at most one row per record.
     """
-    judged = derive.true_values(records, contracts)
+    judged = true_values(records, contracts)
     found = [pl.DataFrame(schema=MATCH_SCHEMA)]
     for name, rows in judged.good.items():
         hit = pl.repeat(False, rows.height, eager=True)

@@ -22,6 +22,7 @@ from analytics_platform.catchup import catch_up
 from analytics_platform.contract.key import idempotency_key
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Domain, EventContract
+from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.keyring import NO_KEYS, KeyRing
 from analytics_platform.lake.commit import Change, commit
@@ -506,7 +507,7 @@ def once(shop: Shop) -> None:
         records = shop.bronze(topic)
         keys = records.select("topic_id", "partition", "offset")
         assert not keys.is_duplicated().any()
-        judged = derive.judge(records.filter(pl.col("gap_end").is_null()), shop.domain.events_of(topic))
+        judged = judge(records.filter(pl.col("gap_end").is_null()), shop.domain.events_of(topic))
         bad = waiting.filter(pl.col("topic") == topic).select("topic_id", "partition", "offset")
         assert ordered(bad).equals(ordered(judged.rejected.select("topic_id", "partition", "offset")))
         for name, good in judged.good.items():

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from analytics_platform import derive, quarantine
+from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.progress import progress
 from analytics_platform_tests import shop
@@ -36,7 +37,7 @@ def test_tables_at_different_progress(tmp_path: Path) -> None:
     ranges = [OffsetRange(item.partition, 0, 8) for item in of.whole(ORDERS)]
     of.take(ORDERS, ranges)
     part = of.pour(ORDERS, [OffsetRange(item.partition, 8, item.end) for item in of.whole(ORDERS)])
-    judged = derive.judge(part.records, of.domain.events_of(ORDERS))
+    judged = judge(part.records, of.domain.events_of(ORDERS))
     derive._take_good(of.lake, of.domain.versions_of("order_placed"), part, judged, judged.good)
     assert of.catch_up(ORDERS) == 1
     of.take(VISITS, of.whole(VISITS))

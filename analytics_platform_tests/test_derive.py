@@ -13,6 +13,7 @@ from analytics_platform import derive, quarantine, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.reject import REJECT_SCHEMA
 from analytics_platform.errors import AccountingBroken, OffsetGap, ProgressLost
+from analytics_platform.judge import Judged, _each_once, judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.report import Account
@@ -40,7 +41,7 @@ def shop_of(root: Path, *values: bytes | None, domain: Domain = LAX, **rest: Any
 def quarantine_only(of: Shop, *ranges: OffsetRange) -> None:
     """As a process that dies between the quarantine's commit and silver's."""
     part = of.pour(ORDERS, ranges)
-    judged = derive.judge(part.records, of.domain.events_of(ORDERS))
+    judged = judge(part.records, of.domain.events_of(ORDERS))
     derive._take_rejected(of.lake, of.domain, part, judged, of.now)
 
 
@@ -97,14 +98,14 @@ def test_arbitrary_bytes_end_in_exactly_one_place(values: list[bytes | None]) ->
 def test_a_record_in_two_places_is_refused() -> None:
     of = shop_of(Path("unused"), placed(1))
     records = of.slice(ORDERS, of.whole(ORDERS)).records
-    good = derive.judge(records, LAX.events_of(ORDERS))
-    nowhere = derive.Judged({}, pl.DataFrame(schema=REJECT_SCHEMA))
+    good = judge(records, LAX.events_of(ORDERS))
+    nowhere = Judged({}, pl.DataFrame(schema=REJECT_SCHEMA))
     for wrong in (
         nowhere,
-        derive.Judged({"a": good.good["order_placed"], "b": good.good["order_placed"]}, good.rejected),
+        Judged({"a": good.good["order_placed"], "b": good.good["order_placed"]}, good.rejected),
     ):
         with pytest.raises(AccountingBroken):
-            derive._each_once(records, wrong)
+            _each_once(records, wrong)
 
 
 def test_an_empty_range_moves_all_tables(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_contracts_changed_after_one_of_two_event_types_was_taken_in(tmp_path: P
     of = shop_of(tmp_path, placed(1), placed(2, cents=5_000), cancelled(1), placed(3, cents=5_000))
     quarantine_only(of, OffsetRange(0, 0, 3))
     part = replace(of.slice(ORDERS, [OffsetRange(0, 0, 3)]))
-    judged = derive.judge(part.records, LAX.events_of(ORDERS))
+    judged = judge(part.records, LAX.events_of(ORDERS))
     derive._take_good(of.lake, LAX.versions_of("order_placed"), part, judged, judged.good)
     strict = of.under(STRICT)
     strict.catch_up(ORDERS)
@@ -230,7 +231,7 @@ def test_rows_of_other_event_types_stay_quarantined(tmp_path: Path) -> None:
     of = shop_of(tmp_path, placed(1, cents=5_000), cancelled(1), domain=STRICT)
     quarantine_only(of, *of.whole(ORDERS))
     part = of.slice(ORDERS, of.whole(ORDERS))
-    judged = derive.judge(part.records, STRICT.events_of(ORDERS))
+    judged = judge(part.records, STRICT.events_of(ORDERS))
     derive._take_good(of.lake, STRICT.versions_of("order_placed"), part, judged, judged.good)
     lax = of.under(LAX)
     lax.catch_up(ORDERS)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from analytics_platform import bronze
 from analytics_platform.contract.model import Domain
-from analytics_platform.derive import judge
 from analytics_platform.impact import (
     MOST_NAMES,
     OTHERS,
@@ -26,6 +25,7 @@ from analytics_platform.impact import (
     differences,
     impact,
 )
+from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop, feed, log_of, order, view

@@ -13,6 +13,7 @@ import pytest
 
 from analytics_platform import bronze, derive, gold, quarantine, silver
 from analytics_platform.errors import MartBroken
+from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lake.files import Snapshot
@@ -269,7 +270,7 @@ def test_contracts_changed_while_silver_lags(tmp_path: Path) -> None:
     values = {ORDERS: {0: [order(order_id=f"o{n}", cents=n) for n in (1, 5_000)]}, VISITS: {}}
     of = Shop(tmp_path / "lake", values, shop.domain(most_cents=1_000))
     part = of.pour(ORDERS, of.whole(ORDERS))
-    judged = derive.judge(part.records, of.domain.events_of(ORDERS))
+    judged = judge(part.records, of.domain.events_of(ORDERS))
     derive._take_rejected(of.lake, of.domain, part, judged, of.now)
     lax = of.under(shop.domain())
     again(lax)

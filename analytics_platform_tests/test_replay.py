@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from analytics_platform import derive, quarantine, silver
 from analytics_platform import replay as replay_module
+from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.rebuild import rebuild
@@ -350,7 +351,7 @@ def test_silver_that_lags_is_left_to_the_stream(tmp_path: Path) -> None:
     of = Shop(tmp_path / "lake", {ORDERS: {0: [placed(1), placed(2, 5_000)]}, VISITS: {}}, STRICT)
     of.take(ORDERS, [OffsetRange(0, 0, 1)])
     part = of.pour(ORDERS, [OffsetRange(0, 1, 2)])
-    derive._take_rejected(of.lake, of.domain, part, derive.judge(part.records, STRICT.events_of(ORDERS)), of.now)
+    derive._take_rejected(of.lake, of.domain, part, judge(part.records, STRICT.events_of(ORDERS)), of.now)
     lax = of.under(LAX)
     again(lax)
     assert (offsets(lax), states(lax)) == ([0], [(1, "replayed", "run-1", None)])

@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from analytics_platform import derive
+from analytics_platform.contract.decode import decode as contract_decode
 from analytics_platform.errors import BrokerUnavailable
 from analytics_platform.replay import replay
 from analytics_platform.selection import Selection
@@ -31,7 +31,7 @@ def offsets(of: Shop) -> list[int]:
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[pl.DataFrame], BaseException | None]) -> list[int]:
     """Let the decoder fail by what is in a batch; returns the heights of the batches it is given."""
     heights: list[int] = []
-    real = derive.decode
+    real = contract_decode
 
     def decode(records: pl.DataFrame, *rest: Any, **named: Any) -> Any:
         heights.append(records.height)
@@ -40,7 +40,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[pl.DataFrame], Bas
             raise error
         return real(records, *rest, **named)
 
-    monkeypatch.setattr(derive, "decode", decode)
+    monkeypatch.setattr("analytics_platform.judge.decode", decode)
     return heights
 
 

@@ -25,7 +25,7 @@ from analytics_platform.contract.model import (
     Rules,
     Treatment,
 )
-from analytics_platform.derive import judge
+from analytics_platform.judge import judge
 from analytics_platform_tests.contract.example import contract, field, order, records, text
 
 TODAY = date(2026, 11, 24)

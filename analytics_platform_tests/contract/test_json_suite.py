@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from analytics_platform.contract.reason import Reason
-from analytics_platform.derive import judge
+from analytics_platform.judge import judge
 from analytics_platform_tests.contract.example import ORDER, order, records, text
 
 SUITE: dict[str, str] = json.loads((Path(__file__).parent / "json_test_suite.json").read_text())

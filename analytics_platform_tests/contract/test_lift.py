@@ -7,8 +7,8 @@ import pytest
 
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import EventContract, KeyMode, RowRule, Rules, Upcast
-from analytics_platform.derive import Judged, judge
 from analytics_platform.errors import ContractError
+from analytics_platform.judge import Judged, judge
 from analytics_platform_tests.contract.example import contract, field, order, records, text
 from analytics_platform_tests.contract.test_release import write_version
 from analytics_platform_tests.contract.tree import write_tree

@@ -1,0 +1,149 @@
+"""What becomes of records by their contracts: every one of a slice is valid or rejected, whatever it holds.
+
+    records ── decode ── check ── lift ──┬── rejected
+                                         └── good ── treat ──> rows as they may be written
+
+A pure function of the records, the contracts and the keys: so a stream, a rebuild and a replay find the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from analytics_platform import duck
+from analytics_platform.contract.check import check
+from analytics_platform.contract.decode import decode
+from analytics_platform.contract.lift import lift
+from analytics_platform.contract.model import EventContract
+from analytics_platform.contract.reason import Reason
+from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
+from analytics_platform.contract.treat import treated
+from analytics_platform.contract.treatment import key_names
+from analytics_platform.errors import AccountingBroken, AnalyticsError, KeyMissing
+from analytics_platform.keyring import NO_KEYS, KeyRing
+
+_COORDINATES = ["topic_id", "partition", "offset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Every record of a slice in exactly one place."""
+
+    good: Mapping[str, pl.DataFrame]
+    """Valid rows by event type, in the columns of silver."""
+    rejected: pl.DataFrame
+    """In the columns of `REJECT_SCHEMA`."""
+
+    def good_coordinates(self) -> pl.DataFrame:
+        """topic_id, partition, offset and event_type of every valid row."""
+        frames = [
+            rows.select(topic_id="_topic_id", partition="_partition", offset="_offset", event_type=pl.lit(name))
+            for name, rows in self.good.items()
+        ]
+        empty = pl.DataFrame(schema={name: REJECT_SCHEMA[name] for name in (*_COORDINATES, "event_type")})
+        return pl.concat([empty, *frames])
+
+    def good_but(self, discarded: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+        """The valid rows without the records at some coordinates: those given up while they were in quarantine."""
+        if discarded.is_empty():
+            return self.good
+        places = discarded.select(_topic_id="topic_id", _partition="partition", _offset="offset")
+        return {name: rows.join(places, on=places.columns, how="anti") for name, rows in self.good.items()}
+
+
+def judge(records: pl.DataFrame, contracts: Sequence[EventContract], keys: KeyRing = NO_KEYS) -> Judged:
+    """Decode and check records of one topic, and treat their personal data: as they may be written.
+
+    Args:
+        records: Of one topic.
+        contracts: All of the topic's.
+        keys: Has every key that they name.
+
+    Raises:
+        AccountingBroken: a record ended in no place or in two.
+        KeyMissing: a contract names a key that is not there.
+    """
+    judged = true_values(records, contracts)
+    good = {}
+    for name, rows in judged.good.items():
+        versions = [item for item in contracts if item.name == name]
+        missing = keys.missing(key_names(versions))
+        if missing:
+            raise KeyMissing(versions[0].header.domain, missing)
+        good[name] = treated(rows, versions, keys)
+    return Judged(good, judged.rejected)
+
+
+def true_values(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+    """Decode and check records of one topic; what is good holds personal data as it came, so it is never written.
+
+    Where that fails for a reason nobody has foreseen, the records are halved until those to blame are alone, and these
+    are rejected as `undecodable`. What fails without any record, or with each of several, is no record's fault.
+
+    Raises:
+        AccountingBroken: a record ended in no place or in two.
+    """
+    try:
+        return _judge(records, contracts)
+    except (AnalyticsError, MemoryError, OSError, *duck.INFRASTRUCTURE):
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        _judge(records.clear(), contracts)  # what fails here too is not a record's doing
+        judged = _without_poison(records, contracts, error)
+        if (
+            records.height > 1
+            and (judged.rejected["codes"].list.contains(str(Reason.UNDECODABLE))).sum() == records.height
+        ):
+            raise
+        _each_once(records, judged)
+        return judged
+
+
+def _without_poison(records: pl.DataFrame, contracts: Sequence[EventContract], error: BaseException) -> Judged:
+    """As `_judge`, of records that failed together; those that fail alone are rejected."""
+    if records.height == 1:
+        # Only the kind of error: its words may hold a value.
+        poison = Rejected((Reason.UNDECODABLE,), (f"decoding failed: {type(error).__name__}",))
+        return Judged({}, rejected_frame(records, [0], [poison]))
+    halves = []
+    for half in (records.head(records.height // 2), records.tail(-(records.height // 2))):
+        try:
+            halves.append(_judge(half, contracts))
+        except (AnalyticsError, MemoryError, OSError, *duck.INFRASTRUCTURE):
+            raise
+        except (Exception, pl.exceptions.PanicException) as again:  # noqa: BLE001 - a record nobody has foreseen
+            halves.append(_without_poison(half, contracts, again))
+    names = dict.fromkeys(name for half in halves for name in half.good)
+    good = {
+        name: pl.concat([half.good[name] for half in halves if name in half.good], how="diagonal") for name in names
+    }
+    return Judged(good, pl.concat([half.rejected for half in halves]))
+
+
+def _judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+    by_label = {item.label: item for item in contracts}
+    good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
+    with duck.connect() as connection:
+        duck.lock_down(connection)  # row rules are SQL from contracts
+        decoded = decode(records, contracts, connection=connection)
+        rejected = [decoded.rejected]
+        for name, rows in decoded.rows.items():
+            for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():
+                checked = check(part, by_label[str(label)], connection=connection)
+                lifted = lift(checked.good, [item for item in contracts if item.name == name], connection=connection)
+                good[name].append(lifted.rows)
+                rejected += [checked.rejected, lifted.rejected]
+    judged = Judged(
+        {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames}, pl.concat(rejected)
+    )
+    _each_once(records, judged)
+    return judged
+
+
+def _each_once(records: pl.DataFrame, judged: Judged) -> None:
+    placed = pl.concat([judged.good_coordinates().select(_COORDINATES), judged.rejected.select(_COORDINATES)])
+    wanted = records.select(_COORDINATES).sort(_COORDINATES)
+    if not placed.cast(wanted.schema).sort(_COORDINATES).equals(wanted):
+        topic = records["topic"].first() if records.height else "no topic"
+        raise AccountingBroken(str(topic), f"{records.height} records were judged, {placed.height} places were given")
