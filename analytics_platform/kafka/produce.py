@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -92,7 +93,9 @@ class Sender:
             record: What to send.
             reported: Called once, from within a later call, with None or why the record did not reach the broker.
         """
-        tally = self._tallies.setdefault(topic, _Tally())
+        tally = self._tallies.get(topic)
+        if tally is None:
+            tally = self._tallies[topic] = _Tally()
         tally.sent += 1
         _queue(self._producer, topic, record, tally, reported)
         self._producer.poll(0)
@@ -200,18 +203,8 @@ def _know(connection: Connection, producer: Any, topic: str) -> None:
 def _queue(
     producer: Any, topic: str, record: Record, tally: _Tally, reported: Callable[[str | None], None] | None
 ) -> None:
-    def report(error: confluent_kafka.KafkaError | None, message: Message) -> None:
-        tally.report(error, message)
-        if reported is not None:
-            reported(None if error is None else error.str())
-
-    def fail(reason: str) -> None:
-        tally.fail(reason)
-        if reported is not None:
-            reported(reason)
-
     if not all(name.isascii() or _is_text(name) for name, _value in record.headers):
-        fail("the name of a header is not UTF-8")  # librdkafka's Python client would crash on it
+        _fail(tally, reported, "the name of a header is not UTF-8")  # librdkafka's Python client would crash on it
         return
     while True:
         try:
@@ -220,17 +213,30 @@ def _queue(
                 value=record.value,
                 key=record.key,
                 partition=-1 if record.partition is None else record.partition,
-                on_delivery=tally.report if reported is None else report,
+                on_delivery=tally.report if reported is None else partial(_report, tally, reported),
                 timestamp=record.timestamp_ms or 0,
                 headers=list(record.headers) or None,
             )
         except BufferError:
             producer.poll(0.1)
         except KafkaException as error:
-            fail(error.args[0].str())
+            _fail(tally, reported, error.args[0].str())
             return
         else:
             return
+
+
+def _report(
+    tally: _Tally, reported: Callable[[str | None], None], error: confluent_kafka.KafkaError | None, message: Message
+) -> None:
+    tally.report(error, message)
+    reported(None if error is None else error.str())
+
+
+def _fail(tally: _Tally, reported: Callable[[str | None], None] | None, reason: str) -> None:
+    tally.fail(reason)
+    if reported is not None:
+        reported(reason)
 
 
 def _is_text(name: str) -> bool:
