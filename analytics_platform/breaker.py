@@ -168,8 +168,10 @@ def _kept(snapshot: Snapshot, start: datetime) -> int:
     """Rows that came since; of files that came as a whole the log knows how many they hold."""
     if snapshot.files.is_empty():
         return 0
-    lows = snapshot.files["min._ingested_at"].cast(snapshot.schema["_ingested_at"])
-    whole = (lows >= start).fill_null(value=False)
+    whole = pl.repeat(False, snapshot.files.height, eager=True)
+    if "min._ingested_at" in snapshot.files.columns:  # not where deltalake lists no statistics of the column
+        lows = snapshot.files["min._ingested_at"].cast(snapshot.schema["_ingested_at"])
+        whole = (lows >= start).fill_null(value=False)
     rest = Snapshot(snapshot.schema, snapshot.files.filter(~whole)).touching(
         "_ingested_at", [(start, datetime.max.replace(tzinfo=UTC))]
     )

@@ -255,12 +255,15 @@ def _take_rejected(
     discarded by now never will be before silver takes it in.
     """
     digest = contracts_digest(domain.events_of(part.log.topic))
-    wanted = quarantine.rows(part.records, judged.rejected, digest, now)
+    rejected = quarantine.rows(part.records, judged.rejected, digest, now)
     metadata = {"contracts": digest}
-    discarded = quarantine.discarded(wanted.clear())
+    discarded = quarantine.discarded(rejected.clear())
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
         nonlocal discarded
+        # What was forgotten after these records were read stays out.
+        erased = bronze.forgotten(lake, part.log.topic)
+        wanted = rejected.join(erased, on=list(bronze.PLACE), how="anti", maintain_order="left")
         new = wanted.filter(bronze.within([move.range for move in left]))
         starts = {move.app_id: move.range.start for move in left}
         seen = [replace(move.range, end=starts.get(move.app_id, move.range.end)) for move in part.moves]

@@ -177,6 +177,11 @@ class _Rebuild:
                 near.filter(_within("_ingested_at", span)).collect().sort(*silver.ORDER, "_topic_id", *columns[:1])
             )
             taken = derive.taken(table, good, contract.topic, silver.PLACE)
+            # Also what was forgotten after these records were read, under contracts that did not know its key.
+            erased = bronze.forgotten(self.lake, contract.topic).rename(
+                dict(zip(bronze.PLACE, silver.PLACE, strict=True))
+            )
+            taken = taken.join(erased, on=silver.PLACE, how="anti", maintain_order="left")
             # Later hours of this rebuild are mended after this one, by what stands here then: they don't count yet.
             after = (span[1], self.hours[1])
             gone = erasure.forgotten(self.lake, self.domain.name, name, self.keys)

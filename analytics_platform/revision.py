@@ -1,6 +1,7 @@
 """A folder as it was at a revision of git: what is released, for those who keep their contracts in a repository."""
 
 import io
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -24,11 +25,17 @@ def folder_at(folder: Path, revision: str, into: Path) -> Path:
     commit = _git(folder, revision, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
     copy = into / folder.resolve().name
     copy.mkdir()
-    if not _git(folder, revision, "ls-tree", "--name-only", commit, ".").strip():
+    listed = _git(folder, revision, "ls-tree", "-r", "-z", "--name-only", commit, ".").split(b"\0")[:-1]
+    if not listed:
         return copy
     archive = _git(folder, revision, "archive", "--format=tar", commit, ".")
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(copy, filter="data")
+    if left_out := [name for name in listed if not (copy / os.fsdecode(name)).is_file()]:
+        first = os.fsdecode(left_out[0])
+        raise RevisionUnknown(
+            folder, revision, f"{first} is no file that git archive gives out (export-ignore, a submodule?)"
+        )
     return copy
 
 

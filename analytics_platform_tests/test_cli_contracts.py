@@ -138,8 +138,8 @@ def test_as_annotations(repository: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_contracts_that_were_not_there_then(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "other").mkdir()
     write_tree(repository / "other")
-    code, out, _ = said(capsys, "contracts", "check", "other/contracts", "--against", "HEAD")
-    assert (code, out.splitlines()[0]) == (0, "no change")
+    code, out, err = said(capsys, "contracts", "check", "other/contracts", "--against", "HEAD")
+    assert (code, out.splitlines()[0], err) == (0, "no change", "other/contracts: nothing stood there at HEAD\n")
 
 
 @pytest.mark.usefixtures("repository")
@@ -158,3 +158,13 @@ def test_contracts_of_then_that_cannot_be_read(repository: Path, capsys: pytest.
     code, out, err = said(capsys, "contracts", "check", "--against", "HEAD")
     assert (code, out) == (2, "")
     assert err.startswith(f"HEAD:{ORDER_FILE}:6: status: found 'activ'")
+
+
+def test_files_that_an_archive_leaves_out(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else a released version would count as new."""
+    write_version(repository, "1.1.0")
+    (repository / "contracts/.gitattributes").write_text("*1.1.0.odcs.yaml export-ignore\n")
+    commit(repository)
+    code, out, err = said(capsys, "contracts", "check", "--against", "HEAD")
+    assert (code, out) == (1, "")
+    assert "shop/order_placed/1.1.0.odcs.yaml is no file that git archive gives out" in err

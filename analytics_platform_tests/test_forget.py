@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from analytics_platform import bronze, derive, erasure, forget, gaps
+from analytics_platform import breaker, bronze, derive, erasure, forget, gaps
 from analytics_platform import rebuild as rebuilding
 from analytics_platform.cli import run
 from analytics_platform.errors import KeyMissing
@@ -30,9 +30,10 @@ from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.rebuild import rebuild
 from analytics_platform.refetch import refetch
 from analytics_platform.report import Account
+from analytics_platform.resume import resume
 from analytics_platform.settings import KafkaSettings, Secret, Settings
 from analytics_platform_tests import person, shop
-from analytics_platform_tests.person import found_beside_the_rows, found_in_files, order
+from analytics_platform_tests.person import found_beside_the_rows, found_in_files, found_in_tables, order
 from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop, view
 from analytics_platform_tests.test_refetch import ticking
 from analytics_platform_tests.test_stream import Burst
@@ -438,3 +439,63 @@ def test_what_the_command_does_not_take(
 ) -> None:
     assert run(["--lake", str(tmp_path / "lake"), "forget", *arguments]) == 2
     assert complaint in capfd.readouterr().err
+
+
+# --- work that was in flight -------------------------------------------------------------------------------------------------
+
+
+def forgetting_while(monkeypatch: pytest.MonkeyPatch, module: Any, act: Callable[[], object]) -> None:
+    """Let `act` happen once, between the first judging of records by a module and its commits."""
+    real, done = module.judge, []
+
+    def judging(records: pl.DataFrame, *rest: Any, **named: Any) -> Any:
+        judged = real(records, *rest, **named)
+        if not done and records.height:
+            done.append(act())
+        return judged
+
+    monkeypatch.setattr(module, "judge", judging)
+
+
+def with_keys(of: Shop) -> Settings:
+    return replace(of.settings, keys=tuple((name, Secret(key)) for name, key in NAMES.items()))
+
+
+def test_a_rebuild_in_flight_under_other_contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad when it was forgotten, so no key is listed; good for whoever rebuilds."""
+    lax, strict = person.domain(most_cents=10_000_000), person.domain(most_cents=1_000)
+    values = {ORDERS: {0: [order("o-0", "bob", cents=5), order("o-1", ADAS, cents=5000)]}, VISITS: {0: [view()]}}
+    of = Shop(tmp_path / "lake", values, strict, keys=RING)
+    of.take_all()
+    settings = with_keys(of)
+    forgetting_while(monkeypatch, rebuilding, lambda: forget.by_subject(strict, ADA, settings, clock=of.clock))
+    rebuild(lax, settings, *HOURS, clock=of.clock)
+    assert of.under(lax).silver("order_placed")["_offset"].to_list() == [0]
+    assert found_in_tables(of.root, ADAS) == []
+
+
+def test_a_catch_up_in_flight_after_a_halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The erasure saw the halt; the type was resumed meanwhile, and its catch-up holds bytes that are erased by now."""
+    domain = person.domain(breaker="{maxBadRatio: 0.4, onExceed: halt, window: 10m, minRows: 2}")
+    bad = [order(f"o-{number}", "bob", cents=-1) for number in (8, 9)]
+    values = [order("o-0", "bob"), *bad, order("o-1", ADAS), order("o-4", ADAS, cents=-1), order("o-3", "bob")]
+    of = Shop(tmp_path / "lake", {ORDERS: {0: values}, VISITS: {0: [view()]}}, domain, keys=RING)
+    of.take(ORDERS, [OffsetRange(0, 0, 3)])
+    of.take(VISITS, of.whole(VISITS))
+    of.refresh()
+    assert breaker.trip(of.lake, domain, "order_placed", of.now) is not None
+    halted = breaker.halts(of.lake, domain)
+    part = of.pour(ORDERS, [OffsetRange(0, 3, 6)])
+    derive.take_in(of.lake, domain, part, now=of.now, halted=halted, keys=RING)
+    settings = with_keys(of)
+
+    def forgetting() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(forget.breaker, "halts", lambda *_: halted)
+            forget.by_subject(domain, ADA, settings, clock=of.clock)
+
+    forgetting_while(monkeypatch, derive, forgetting)
+    resume(domain, settings, "order_placed", clock=of.clock)
+    assert sorted(of.silver("order_placed")["_offset"]) == [0, 5]
+    assert of.quarantine()["offset"].sort().to_list() == [1, 2]
+    assert found_in_tables(of.root, ADAS) == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ def against(folder: Path, new: "Catalog", revision: str | None, today: date) -> 
         return Verdicts(release(Catalog({}), new, today), _as_given)
     with tempfile.TemporaryDirectory() as scratch:
         copy = folder_at(folder, revision, Path(scratch))
+        if not any(copy.iterdir()):
+            sys.stderr.write(f"{folder}: nothing stood there at {revision}\n")
         try:
             old = load_catalog(copy) if any(copy.iterdir()) else Catalog({})
         except ContractError as error:

@@ -48,7 +48,7 @@ def compare(old: EventContract, new: EventContract, today: date) -> tuple[Differ
         *_promises(old, new),
         *fields.compare(old.fields, new.fields, ""),
         *_row_rules(old, new),
-        *_service(old, new),
+        *_service(old, new, today),
         *_cosmetic(old, new),
     )
 
@@ -197,7 +197,7 @@ class _Fields:
                 backward=False,
                 forward=False,
             )
-        yield from _notes(old, new, path)
+        yield from _notes(old, new, path, self.today)
         yield from self.compare(old.fields, new.fields, f"{path}.")
         if old.item is not None and new.item is not None:
             yield from self._changed(old.item, new.item, f"{path}[]")
@@ -222,7 +222,7 @@ def _judged(mode: Mode, change: Difference) -> Difference:
     return replace(change, verdict=Verdict.MAJOR, reason=said)
 
 
-def _notes(old: Field, new: Field, path: str) -> Iterator[Difference]:
+def _notes(old: Field, new: Field, path: str, today: date) -> Iterator[Difference]:
     """What is said about a field without changing what it may hold."""
     if old.classification != new.classification:
         said = f"classification: {_or_none(old.classification)} -> {_or_none(new.classification)}"
@@ -233,7 +233,7 @@ def _notes(old: Field, new: Field, path: str) -> Iterator[Difference]:
         yield Difference(
             path, said, Verdict.COMPATIBLE, "What silver holds of it is another; events stay valid.", advice
         )
-    yield from _deprecations(old.deprecation, new.deprecation, path)
+    yield from _deprecations(old.deprecation, new.deprecation, path, today)
     if old.deprecated != new.deprecated and old.deprecation == new.deprecation:
         said = f"deprecated: {str(old.deprecated).lower()} -> {str(new.deprecated).lower()}"
         yield Difference(path, said, Verdict.COSMETIC, "Readers are told; no date is promised.")
@@ -241,10 +241,14 @@ def _notes(old: Field, new: Field, path: str) -> Iterator[Difference]:
         yield Difference(path, "description", Verdict.COSMETIC, "Words for readers.")
 
 
-def _deprecations(old: Deprecation | None, new: Deprecation | None, path: str) -> Iterator[Difference]:
+def _deprecations(old: Deprecation | None, new: Deprecation | None, path: str, today: date) -> Iterator[Difference]:
     if old == new:
         return
     said = f"deprecation: {_end(old)} -> {_end(new)}"
+    if new is not None and new.remove_after < today and (old is None or new.remove_after != old.remove_after):
+        reason, advice = "An end is announced before it comes.", f"Let the last day be {today} or a later one."
+        yield Difference(path, said, Verdict.BREAKING, reason, advice, backward=False)
+        return
     if old is not None and new is not None and new.remove_after < old.remove_after:
         reason, advice = (
             "A promise is not shortened.",
@@ -302,7 +306,7 @@ def _row_rules(old: EventContract, new: EventContract) -> Iterator[Difference]:
         yield _judged(old.compatibility.rules, change)
 
 
-def _service(old: EventContract, new: EventContract) -> Iterator[Difference]:
+def _service(old: EventContract, new: EventContract, today: date) -> Iterator[Difference]:
     """Promises about the table as a whole, and about the next change."""
     if old.freshness != new.freshness:
         said = f"{_or_none(old.freshness)} -> {_or_none(new.freshness)}"
@@ -330,8 +334,10 @@ def _service(old: EventContract, new: EventContract) -> Iterator[Difference]:
         reason = (
             "Rows of the older major come into silver in another way, from now on and when their hours are rebuilt."
         )
-        yield Difference("upcast", "changed", Verdict.COMPATIBLE, reason)
-    yield from _deprecations(old.deprecation, new.deprecation, "version")
+        advice = "Leave the up-cast as it is, or raise the major version."
+        change = Difference("upcast", "changed", Verdict.COMPATIBLE, reason, advice, backward=False)
+        yield _judged(old.compatibility.rules, change)
+    yield from _deprecations(old.deprecation, new.deprecation, "version", today)
 
 
 def _asks(mode: Mode) -> tuple[bool, bool, bool]:

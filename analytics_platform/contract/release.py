@@ -70,7 +70,8 @@ def _event(old: Sequence[EventContract], new: Sequence[EventContract], today: da
         if contract.header.version in released:
             continue
         # What it has to be compatible with: also a version that this very change takes away.
-        everything = {**released, **standing}.values()
+        # Of one that is announced to end in this very change, what was released counts: nobody has been told yet.
+        everything = {**standing, **released}.values()
         older = sorted((one for one in everything if one.order < contract.order), key=lambda one: one.order)
         same = [one for one in older if one.major == contract.major]
         last = (same or older)[-1:]

@@ -115,6 +115,15 @@ class Bench:
         allowed = f"is one expression of type {kind} over the older version's columns"
         self._check_expression(columns, sql, kind, allowed)
 
+    def names(self, sql: str) -> set[str]:
+        """Every name an expression mentions as a column or a part of one, in lower case.
+
+        Raises:
+            SqlRefused: It is not one expression.
+        """
+        tree = self._tree(f"SELECT (\n{sql}\n)")
+        return {str(name).lower() for node in _nodes(tree) for name in node.get("column_names") or ()}
+
     def _check_expression(self, columns: Mapping[str, DataType], sql: str, kind: str, allowed: str) -> None:
         # The line breaks keep a comment at the end of the expression from swallowing what follows.
         query = f"SELECT (\n{sql}\n) AS passes FROM candidate"

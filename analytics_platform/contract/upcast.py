@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from analytics_platform.contract.complaint import one_of
-from analytics_platform.contract.model import ENVELOPE, EventContract, Upcast
+from analytics_platform.contract.model import ENVELOPE, EventContract, Field, Upcast
 from analytics_platform.contract.schema import silver_schema
 from analytics_platform.contract.source import Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
+from analytics_platform.contract.treatment import governing, is_personal, is_treated
 from analytics_platform.contract.vendor import check_keys, ours
 
 
@@ -53,9 +54,24 @@ def check_upcasts(versions: Sequence[tuple[Source, EventContract]], bench: Bench
                 continue
             try:
                 bench.check_expression(silver_schema(before), sql, types[name])
+                named = bench.names(sql)
             except SqlRefused as refused:
                 place["fields"][name].refuse(refused.allowed, refused.found)
+                continue
+            private = [
+                column.name for column in governing([one for _, one in versions]).values() if _is_private(column)
+            ]
+            read = sorted(column for column in private if column.lower() in named)
+            if read and fields[name].treatment is None:
+                place["fields"][name].refuse(
+                    f"is made of open values, or the field {name} has a treatment of its own",
+                    f"an expression over {', '.join(read)}, which is classified or treated",
+                )
         _check_needless(place["fields"], contract, before)
+
+
+def _is_private(field: Field) -> bool:
+    return is_personal(field) or is_treated(field)
 
 
 def _check_needless(place: Node, contract: EventContract, before: Sequence[EventContract]) -> None:

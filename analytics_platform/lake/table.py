@@ -145,7 +145,7 @@ class Lake:
         try:
             DeltaTable.create(
                 self.path(spec),
-                schema=delta_schema(spec.schema),
+                schema=delta_schema(_objects_last(spec.schema)),
                 name=spec.title,
                 description=spec.description,
                 configuration={
@@ -179,6 +179,14 @@ def widened(have: Kind, want: Kind) -> Kind | None:
         inner = widened(have.inner, want.inner)
         return None if inner is None else pl.List(inner)
     return have if have == want else None
+
+
+def _objects_last(schema: Schema) -> Schema:
+    """The columns in their order, but objects behind all others.
+
+    deltalake 1.6 lists no statistics of columns that stand behind an object, and files without them are never skipped.
+    """
+    return dict(sorted(schema.items(), key=lambda column: isinstance(column[1], pl.Struct)))
 
 
 def delta_schema(schema: Schema) -> DeltaSchema:

@@ -86,7 +86,7 @@ SITUATIONS: dict[str, tuple[tuple[Field, ...], tuple[Field, ...], list[tuple[Any
     "an end brought forward": (
         one(deprecated=True, deprecation=ENDS),
         one(deprecated=True, deprecation=ENDED),
-        [("a", "deprecation: until 2026-12-31 -> until 2026-11-23", BREAKING, True, True)],
+        [("a", "deprecation: until 2026-12-31 -> until 2026-11-23", BREAKING, False, True)],
     ),
     "an end announced": (
         one(),

@@ -154,3 +154,31 @@ def test_up_casts_that_are_refused(tmp_path: Path, value: str, expected: str) ->
     assert any(line.split("customProperties[3].", 1)[-1] == expected for line in complaints(tmp_path)), complaints(
         tmp_path
     )
+
+
+def test_an_up_cast_brings_no_private_value_into_an_open_field(tmp_path: Path) -> None:
+    private = (
+        "      - {name: currency, logicalType: string,",
+        (
+            "      - {name: currency, logicalType: string, classification: restricted,"
+            " customProperties: [{property: treatment, vendor: analytics_platform, value: drop}],"
+        ),
+    )
+    write_tree(tmp_path)
+    path = write_version(tmp_path, "1.1.0", private)
+    assert path.exists()
+    money = ("      - name: cents\n", "      - {name: money, logicalType: string}\n      - name: cents\n")
+    write_version(tmp_path, "2.0.0", private, money, upcast("{from: 1, fields: {money: upper(Currency)}}"))
+    assert [line.split("value.")[-1] for line in complaints(tmp_path)] == [
+        (
+            "fields.money: found an expression over currency, which is classified or treated, allowed is made of open values,"
+            " or the field money has a treatment of its own"
+        )
+    ]
+    treated = money[1].replace(
+        "string}", "string, customProperties: [{property: treatment, vendor: analytics_platform, value: drop}]}"
+    )
+    write_version(
+        tmp_path, "2.0.0", private, (money[0], treated), upcast("{from: 1, fields: {money: upper(Currency)}}")
+    )
+    load_catalog(tmp_path / "contracts")

@@ -186,3 +186,42 @@ def test_lines(new: Path) -> None:
     assert at("status") == "status: active"
     assert at("version") == "version: 1.0.0"
     assert line_of(new / "nowhere", "cents") is None
+
+
+def test_an_end_announced_in_the_past(old: Catalog, new: Path) -> None:
+    """Rows that were valid would turn bad at once."""
+    for edit in (DEPRECATED, ENDED):
+        change(new, ORDER_FILE, *edit)
+    (finding,) = [item for item in release(old, load_catalog(new / "contracts"), TODAY) if not item.allowed]
+    assert (finding.difference.path, str(finding.difference.verdict)) == ("version", "breaking")
+    assert not finding.difference.backward
+
+
+def test_a_field_announced_and_removed_in_one_change(old: Catalog, new: Path) -> None:
+    """What was released counts: nobody has been told yet."""
+    currency = "      - {name: currency, logicalType: string, enum: [{value: EUR}, {value: USD}]}\n"
+    end = "customProperties: [{property: deprecation, vendor: analytics_platform, value: {announcedOn: 2026-01-01, removeAfter: 2026-11-24}}]"
+    rules = (
+        "        implementation: {scope: row, sql: cents = 0 OR currency IS NOT NULL}",
+        "        implementation: {scope: row, sql: cents >= 0}",
+    )
+    write_version(new, "1.1.0", (currency, ""), rules)
+    change(new, ORDER_FILE, currency, currency.replace("enum:", f"deprecated: true, {end}, enum:"))
+    for file in (SALES_FILE, SQL_FILE):
+        (new / file).unlink()
+    later = date(2026, 11, 25)
+    refused = [item.difference for item in release(old, load_catalog(new / "contracts"), later) if not item.allowed]
+    assert ("currency", "removed, was optional", "needs a major") in [
+        (item.path, item.change, str(item.verdict)) for item in refused
+    ]
+
+
+def test_another_up_cast_in_a_minor_version(old: Catalog, new: Path) -> None:
+    other = "  - {property: rating, vendor: somebody, value: [1, 2]}"
+    euros = ("      - name: cents\n", "      - {name: euros, logicalType: number}\n      - name: cents\n")
+    for version, expression in (("2.0.0", "cents / 100"), ("2.1.0", "cents / 100 - 5")):
+        cast = (
+            f"  - {{property: upcast, vendor: analytics_platform, value: {{from: 1, fields: {{euros: {expression}}}}}}}"
+        )
+        write_version(new, version, euros, (other, cast))
+    assert ("silver.order_placed", "2.0.0", "2.1.0", "upcast", "needs a major", False) in found(old, new)

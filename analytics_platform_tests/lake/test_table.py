@@ -108,7 +108,7 @@ def test_what_commits_say_of_themselves_newest_first(lake: Lake) -> None:
 NARROW = TableSpec(
     "silver",
     "nested",
-    {"k": pl.Int64, "o": pl.Struct({"a": pl.Int64}), "l": pl.List(pl.Struct({"s": pl.String}))},
+    {"k": pl.Int64, "l": pl.List(pl.Struct({"s": pl.String})), "o": pl.Struct({"a": pl.Int64})},
     ("k",),
 )
 WIDE = TableSpec(
@@ -116,8 +116,8 @@ WIDE = TableSpec(
     "nested",
     {
         "k": pl.Int64,
-        "o": pl.Struct({"b": pl.String, "a": pl.Int64}),
         "l": pl.List(pl.Struct({"s": pl.String, "c": pl.Datetime("us", "UTC")})),
+        "o": pl.Struct({"b": pl.String, "a": pl.Int64}),
     },
     ("k",),
 )
@@ -135,11 +135,11 @@ def test_fields_are_added_to_objects_that_rows_stand_in(lake: Lake) -> None:
     assert table is not None
     found = Snapshot.of(table).scan().sort("k").collect()
     # The new field stands behind those that were there, whatever the order in the contract.
-    assert found.schema == {"k": pl.Int64, "o": pl.Struct({"a": pl.Int64, "b": pl.String}), "l": WIDE.schema["l"]}
+    assert found.schema == {"k": pl.Int64, "l": WIDE.schema["l"], "o": pl.Struct({"a": pl.Int64, "b": pl.String})}
     assert found.rows() == [
-        (1, {"a": 1, "b": None}, [{"s": "x", "c": None}, None]),
-        (2, {"a": 2, "b": "z"}, None),
-        (3, {"a": 3, "b": None}, []),
+        (1, [{"s": "x", "c": None}, None], {"a": 1, "b": None}),
+        (2, None, {"a": 2, "b": "z"}),
+        (3, [], {"a": 3, "b": None}),
     ]
 
 
@@ -149,3 +149,13 @@ def test_a_field_of_an_object_has_another_type(lake: Lake) -> None:
     with pytest.raises(SchemaChanged, match="o is Struct"):
         lake.ensure(other)
     assert Snapshot.of(lake.ensure(NARROW)).schema == NARROW.schema
+
+
+def test_statistics_are_listed_beside_objects(lake: Lake) -> None:
+    """deltalake lists none of columns behind an object, and a file without them is never skipped."""
+    spec = TableSpec("silver", "t", {"o": pl.Struct({"a": pl.Int64}), "k": pl.Int64}, ("k",))
+    rows = pl.DataFrame({"o": [{"a": 1}], "k": [5]}, schema=dict(spec.schema))
+    commit(lake, spec, lambda _table, _left: Change(rows))
+    snapshot = Snapshot.of(lake.ensure(spec))
+    assert snapshot.files.select("min.k", "max.k").rows() == [(5, 5)]
+    assert snapshot.touching("k", [(6, 9)]).paths == []
