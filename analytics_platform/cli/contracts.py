@@ -9,6 +9,7 @@ from analytics_platform.cli.call import Call, call_of, console, say
 from analytics_platform.cli.diff import Annotations, AsJson, On, against, day, diff, finish
 from analytics_platform.cli.impact import impact
 from analytics_platform.cli.pages import docs
+from analytics_platform.cli.schema import schema
 from analytics_platform.cli.usage import usage
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check and list the contracts.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(impact)
 app.command()(docs)
+app.command()(schema)
 
 
 @app.command()

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from analytics_platform.contract.model import EventContract, Field, KeyMode, LogicalType
-from analytics_platform.contract.place import DATA, Place, Spot, place
+from analytics_platform.contract.cloudevents import BINARY, reading
+from analytics_platform.contract.model import EventContract, Field, KeyMode, LogicalType, Rules
+from analytics_platform.contract.place import DATA, Form, Place, Spot, place
 
 SCALARS: Mapping[LogicalType, Any] = {
     LogicalType.STRING: str,
@@ -65,6 +66,21 @@ def _spots(contract: EventContract) -> Iterator[tuple[Spot, Field]]:
         optional = len(spots) > 1 or (field.name == "trace_id" and contract.generate_trace_id)
         for spot in spots:
             yield spot, replace(field, required=False) if optional else field
+
+
+def value_fields(contract: EventContract) -> dict[str, list[Field]]:
+    """The fields that stand in the value by their names there, in the contract's order; of a CloudEvent, in its data.
+
+    Two may share a name, as occurred_at and a time of the payload: what is there must then be right for both.
+    """
+    if contract.cloudevents is not None:
+        contract = reading(contract, BINARY)
+    places: dict[str, list[Field]] = {}
+    for name, field in wire_fields(contract):
+        # A rule about a trace id is none about the traceparent that holds it.
+        is_plain = place_of(contract, field.name).form is Form.PLAIN
+        places.setdefault(name, []).append(field if is_plain else replace(field, rules=Rules()))
+    return places
 
 
 def _sent(contract: EventContract) -> list[Field]:
