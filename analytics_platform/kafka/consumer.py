@@ -1,7 +1,9 @@
+# ruff: noqa: SLF001  librdkafka's own error codes begin with an underscore, and so do their public names
 """What the cluster holds of a topic, and exactly the ranges of it that are asked for."""
 
 import gc
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -37,6 +39,20 @@ from analytics_platform.settings import Settings
 
 MAX_READERS = 4
 """Topics read in turn keep their prefetched records; with more topics the one not read for longest loses them."""
+
+_codes = confluent_kafka.KafkaError
+_STALE = frozenset(
+    {
+        _codes._UNKNOWN_PARTITION,
+        _codes._UNKNOWN_TOPIC,
+        _codes.LEADER_NOT_AVAILABLE,
+        _codes.NOT_LEADER_FOR_PARTITION,
+        _codes.FENCED_LEADER_EPOCH,
+        _codes.UNKNOWN_LEADER_EPOCH,
+    }
+)
+"""Errors that metadata made anew may mend."""
+_STALE_PAUSE_S = 0.02
 
 _NO_TOPIC_ID = "A" * 22  # sixteen zero bytes: a broker from before topic ids
 _log = logging.getLogger(__name__)
@@ -191,22 +207,28 @@ class KafkaLog:
         would do the same, but answers from a thread of librdkafka's (where a run of the cycle collector crashes the
         process, confluent-kafka-python#1761) and never frees what it was asked (#1901): wrong for ten looks a second.
         """
-        found = self._listed(topic, partitions, which, doing)
-        if any(item.error is not None for item in found):
-            # What librdkafka remembers of the topic is older than a partition or the move of a leader: made anew here.
+        deadline = time.monotonic() + self._connection.timeout_s
+        while True:
+            found, error = self._listed(topic, partitions, which)
+            if error is None:
+                return {item.partition: item.offset for item in found}
+            if error.code() not in _STALE or time.monotonic() > deadline:
+                raise self._connection_trouble(error, doing, topic)
+            # What librdkafka remembers of the topic is older than a partition, a right or a leader: made anew here. A
+            # broker may itself hear of them a moment after the one that described the topic.
             self._metadata(topic, doing)
-            found = self._listed(topic, partitions, which, doing)
-        for item in found:
-            if item.error is not None:
-                raise self._connection_trouble(item.error, doing, topic)
-        return {item.partition: item.offset for item in found}
+            time.sleep(_STALE_PAUSE_S)
 
-    def _listed(self, topic: str, partitions: Sequence[int], which: int, doing: str) -> list[TopicPartition]:
+    def _listed(
+        self, topic: str, partitions: Sequence[int], which: int
+    ) -> tuple[list[TopicPartition], confluent_kafka.KafkaError | None]:
+        """What was answered, and the first thing that is wrong with it."""
         asked = [TopicPartition(topic, partition, which) for partition in partitions]
         try:
-            return self._probe.offsets_for_times(asked, timeout=self._connection.timeout_s) if asked else []
-        except KafkaException as error:
-            raise self._connection_trouble(error, doing, topic) from error
+            found = self._probe.offsets_for_times(asked, timeout=self._connection.timeout_s) if asked else []
+        except KafkaException as raised:
+            return [], raised.args[0]
+        return found, next((item.error for item in found if item.error is not None), None)
 
     def _metadata(self, topic: str, doing: str) -> ClusterMetadata:
         try:
