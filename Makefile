@@ -51,8 +51,8 @@ format: $(READY) ## Format and mend what can be mended
 bench: $(READY) ## Measure Kafka to gold against a bare drain of the same topic; needs Java and Maven
 	@$(BIN)/python -m benchmarks.pipeline
 
-lock: ## Pin all dependencies anew, with hashes
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra postgres --upgrade pyproject.toml -o requirements/dev.txt
+lock: $(READY) ## Pin what pyproject.toml asks for and the lock lacks; UPGRADE=1 pins everything anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra postgres $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/dev.txt
 	@grep -A 1000 '^uv==' requirements/dev.txt | awk 'NR==1 || /^ /{print; next} {exit}' > requirements/uv.txt
 
 clean: ## Remove what the targets made

@@ -18,6 +18,9 @@
     │       ├── RecordsDamaged      the broker holds bytes that fail their checksum
     │       ├── PartitionGone       a partition that was read does not exist any more
     │       └── TopicRecreated      the topic was deleted and made again
+    ├── RegistryError
+    │   ├── RegistryUnavailable     the schema registry does not answer (retryable)
+    │   └── RegistryRefused         the schema registry refuses credentials, rights or a schema
     ├── QueryFailed                 a statement of SQL cannot be answered
     ├── PagesNotWritten             the contracts' pages cannot be written where they were wanted
     ├── DemoFailed                  the demo cannot start or go on
@@ -331,6 +334,33 @@ class ReferenceRefused(LakeError):
         """`reason`: what does not fit, in counts, without values."""
         self.name, self.reason = name, reason
         super().__init__(f"reference.{name}: {reason}. The table stays as it was.")
+
+
+class RegistryError(AnalyticsError):
+    """Something about the schema registry."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The registry did not answer, after a few tries."""
+
+    retryable = True
+
+    def __init__(self, url: str, doing: str, reason: str) -> None:
+        """`url`: without credentials; `doing`: what was asked, as in `reading schema 7`."""
+        self.url, self.doing, self.reason = url, doing, reason
+        super().__init__(
+            f"The schema registry at {url} does not answer ({doing}): {reason}. Nothing was lost; records that need it "
+            "wait, and it is tried again. Is it running, and is ANALYTICS_REGISTRY_URL right?"
+        )
+
+
+class RegistryRefused(RegistryError):
+    """The registry refuses our credentials, our rights or what we want to register."""
+
+    def __init__(self, url: str, doing: str, reason: str) -> None:
+        """`reason`: the registry's own words, which hold no secret."""
+        self.url, self.doing, self.reason = url, doing, reason
+        super().__init__(f"The schema registry at {url} refuses ({doing}): {reason}")
 
 
 class QueryFailed(AnalyticsError):

@@ -18,6 +18,7 @@ from analytics_platform.contract.model import (
     KeyMode,
     LogicalType,
     RowRule,
+    WireFormat,
     table_name,
 )
 from analytics_platform.contract.source import Node, Source
@@ -63,7 +64,17 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         subject=subject_of(ours(source.root, "subject"), by_name),
         cloudevents=envelope.cloudevents,
         generate_trace_id=envelope.generate_trace_id,
+        wire=_wire(ours(source.root, "wire")),
     )
+
+
+def _wire(node: Node) -> WireFormat:
+    if node.value is None:
+        return WireFormat.JSON
+    if node.text not in set(WireFormat):
+        node.refuse(one_of(WireFormat, node.value))
+        return WireFormat.JSON
+    return WireFormat(node.text)
 
 
 def _topic(schema: Node) -> str:

@@ -52,6 +52,18 @@ PERSONAL = frozenset({"confidential", "restricted"})
 """The classifications whose values stand nowhere but where they have to."""
 
 
+class WireFormat(StrEnum):
+    """How a record's value is written.
+
+    `JSON` stands bare in the value; the others follow a frame that names a schema of a registry (see `frame.py`).
+    """
+
+    JSON = "json"
+    JSON_SCHEMA = "json_schema"
+    AVRO = "avro"
+    PROTOBUF = "protobuf"
+
+
 class Operation(StrEnum):
     """What becomes of a value between bronze and silver."""
 
@@ -269,6 +281,8 @@ class EventContract:
     CloudEvents is read, see `cloudevents.py`."""
     generate_trace_id: bool = False
     """Whether a record without a trace id gets one made of its coordinates."""
+    wire: WireFormat = WireFormat.JSON
+    """How producers write it."""
 
     @property
     def name(self) -> str:
