@@ -14,6 +14,7 @@ import polars as pl
 from analytics_platform import duck
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
+from analytics_platform.contract.frame import NO_SCHEMAS, Schemas
 from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.reason import Reason
@@ -52,19 +53,22 @@ class Judged:
         return {name: rows.join(places, on=places.columns, how="anti") for name, rows in self.good.items()}
 
 
-def judge(records: pl.DataFrame, contracts: Sequence[EventContract], keys: KeyRing = NO_KEYS) -> Judged:
+def judge(
+    records: pl.DataFrame, contracts: Sequence[EventContract], keys: KeyRing = NO_KEYS, schemas: Schemas = NO_SCHEMAS
+) -> Judged:
     """Decode and check records of one topic, and treat their personal data: as they may be written.
 
     Args:
         records: Of one topic.
         contracts: All of the topic's.
         keys: Has every key that they name.
+        schemas: By which framed values were written, see `decode`.
 
     Raises:
         AccountingBroken: a record ended in no place or in two.
         KeyMissing: a contract names a key that is not there.
     """
-    judged = true_values(records, contracts)
+    judged = true_values(records, contracts, schemas)
     good = {}
     for name, rows in judged.good.items():
         versions = [item for item in contracts if item.name == name]
@@ -75,7 +79,7 @@ def judge(records: pl.DataFrame, contracts: Sequence[EventContract], keys: KeyRi
     return Judged(good, judged.rejected)
 
 
-def true_values(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+def true_values(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas = NO_SCHEMAS) -> Judged:
     """Decode and check records of one topic; what is good holds personal data as it came, so it is never written.
 
     Where that fails for a reason nobody has foreseen, the records are halved until those to blame are alone, and these
@@ -85,12 +89,12 @@ def true_values(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Ju
         AccountingBroken: a record ended in no place or in two.
     """
     try:
-        return _judge(records, contracts)
+        return _judge(records, contracts, schemas)
     except (AnalyticsError, MemoryError, OSError, *duck.INFRASTRUCTURE):
         raise
     except (Exception, pl.exceptions.PanicException) as error:
-        _judge(records.clear(), contracts)  # what fails here too is not a record's doing
-        judged = _without_poison(records, contracts, error)
+        _judge(records.clear(), contracts, schemas)  # what fails here too is not a record's doing
+        judged = _without_poison(records, contracts, schemas, error)
         if (
             records.height > 1
             and (judged.rejected["codes"].list.contains(str(Reason.UNDECODABLE))).sum() == records.height
@@ -100,7 +104,9 @@ def true_values(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Ju
         return judged
 
 
-def _without_poison(records: pl.DataFrame, contracts: Sequence[EventContract], error: BaseException) -> Judged:
+def _without_poison(
+    records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas, error: BaseException
+) -> Judged:
     """As `_judge`, of records that failed together; those that fail alone are rejected."""
     if records.height == 1:
         # Only the kind of error: its words may hold a value.
@@ -109,11 +115,11 @@ def _without_poison(records: pl.DataFrame, contracts: Sequence[EventContract], e
     halves = []
     for half in (records.head(records.height // 2), records.tail(-(records.height // 2))):
         try:
-            halves.append(_judge(half, contracts))
+            halves.append(_judge(half, contracts, schemas))
         except (AnalyticsError, MemoryError, OSError, *duck.INFRASTRUCTURE):
             raise
         except (Exception, pl.exceptions.PanicException) as again:  # noqa: BLE001 - a record nobody has foreseen
-            halves.append(_without_poison(half, contracts, again))
+            halves.append(_without_poison(half, contracts, schemas, again))
     names = dict.fromkeys(name for half in halves for name in half.good)
     good = {
         name: pl.concat([half.good[name] for half in halves if name in half.good], how="diagonal") for name in names
@@ -121,12 +127,12 @@ def _without_poison(records: pl.DataFrame, contracts: Sequence[EventContract], e
     return Judged(good, pl.concat([half.rejected for half in halves]))
 
 
-def _judge(records: pl.DataFrame, contracts: Sequence[EventContract]) -> Judged:
+def _judge(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas) -> Judged:
     by_label = {item.label: item for item in contracts}
     good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
     with duck.connect() as connection:
         duck.lock_down(connection)  # row rules are SQL from contracts
-        decoded = decode(records, contracts, connection=connection)
+        decoded = decode(records, contracts, schemas, connection=connection)
         rejected = [decoded.rejected]
         for name, rows in decoded.rows.items():
             for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():

@@ -1,8 +1,8 @@
 """From raw bytes to typed rows: what each record of bronze says under its contract.
 
-    bytes ── screen ──> text ── gate ──> contract ── extract ──> columns
-               │                 │                      │
-               └─────────────────┴──────────────────────┴──> rejected, with reasons
+    bytes ── unframe ── screen ──> text ── gate ──> contract ── extract ──> columns
+                │          │                 │                      │
+                └──────────┴─────────────────┴──────────────────────┴──> rejected, with reasons
 
 Screening and extraction work on whole batches; the gate looks at one value at a time, in one tight loop.
 No record can make another fail, and what becomes of a record depends on that record and the contracts alone.
@@ -20,12 +20,14 @@ import polars as pl
 from analytics_platform import duck
 from analytics_platform.contract.cloudevents import BINARY, STRUCTURED, modes, readings
 from analytics_platform.contract.extract import BATCH, GIVEN, ROW, Extraction, duplicated, extraction, invalid
+from analytics_platform.contract.frame import NO_SCHEMAS, Schemas
 from analytics_platform.contract.gate import Gate
 from analytics_platform.contract.headers import header_columns, texts
 from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
 from analytics_platform.contract.schema import LINEAGE_SCHEMA, silver_schema
+from analytics_platform.contract.unframe import unframed
 from analytics_platform.contract.wire import header_fields
 from analytics_platform.errors import AccountingBroken
 
@@ -59,6 +61,7 @@ class Decoded:
 def decode(
     records: pl.DataFrame,
     contracts: Sequence[EventContract],
+    schemas: Schemas = NO_SCHEMAS,
     *,
     connection: duck.DuckDBPyConnection | None = None,
 ) -> Decoded:
@@ -68,17 +71,18 @@ def decode(
         records: Columns of bronze, without rows that record gaps; of any number of topics.
         contracts: All versions of all event types of these topics. Those of one topic agree on where `event_type` and
             `schema_version` stand.
+        schemas: Every one that `schema_keys` names, by which framed values were written.
         connection: Reused instead of opening one, which takes 15 ms.
     """
     if connection is None:
         with duck.connect() as opened:
-            return decode(records, contracts, connection=opened)
+            return decode(records, contracts, schemas, connection=opened)
     records = records.with_row_index(_PLACE)
     rows: dict[str, list[pl.DataFrame]] = {contract.name: [] for contract in contracts}
     rejected = [pl.DataFrame(schema=REJECT_SCHEMA)]
     for (topic,), part in records.partition_by("topic", maintain_order=True, as_dict=True).items():
         reads = [contract for contract in contracts if contract.topic == topic]
-        faults = _decode_topic(part, reads, rows, connection)
+        faults = _decode_topic(part, reads, schemas, rows, connection)
         places = sorted(faults)
         rejected.append(rejected_frame(part, places, [faults[place] for place in places]))
     return Decoded(
@@ -90,6 +94,7 @@ def decode(
 def _decode_topic(
     records: pl.DataFrame,
     contracts: Sequence[EventContract],
+    schemas: Schemas,
     rows: dict[str, list[pl.DataFrame]],
     connection: duck.DuckDBPyConnection,
 ) -> dict[int, Rejected]:
@@ -97,9 +102,13 @@ def _decode_topic(
     if not contracts:
         stray = Rejected((Reason.UNKNOWN_EVENT_TYPE,), ("no contract names this topic",))
         return dict.fromkeys(range(records.height), stray)
-    if contracts[0].cloudevents is not None:
-        return _decode_cloudevents(records, contracts, rows, connection)
-    return _decode_part(records, contracts, rows, connection)
+    read = unframed(records, contracts, schemas)
+    decode_all = _decode_part if contracts[0].cloudevents is None else _decode_cloudevents
+    found = decode_all(read.records, contracts, rows, connection)
+    if not read.faults:
+        return found
+    places = [place for place in range(records.height) if place not in read.faults]
+    return {**read.faults, **{places[place]: fault for place, fault in found.items()}}
 
 
 def _decode_cloudevents(

@@ -16,6 +16,7 @@ from uuid import UUID
 from analytics_platform.contract.model import WireFormat
 
 MAGIC = 0
+FRAME_BYTES = 5
 HEADER = "__value_schema_id"
 _ID, _GUID = b"\x00", b"\x01"
 
@@ -52,7 +53,7 @@ def frame_of(value: bytes, header: bytes | None = None) -> Frame | None:
     """The frame of a value; None for one that has none.
 
     Args:
-        value: The record's.
+        value: The record's, or its first FRAME_BYTES.
         header: The last header of the name HEADER; one that is no frame counts as none.
     """
     if header is not None:
@@ -60,7 +61,7 @@ def frame_of(value: bytes, header: bytes | None = None) -> Frame | None:
             return Frame(f"id:{int.from_bytes(header[1:])}", 0)
         if len(header) == 17 and header.startswith(_GUID):
             return Frame(f"guid:{UUID(bytes=header[1:])}", 0)
-    if len(value) >= 5 and value[0] == MAGIC:
+    if len(value) >= FRAME_BYTES and value[0] == MAGIC:
         return Frame(f"id:{int.from_bytes(value[1:5])}", 5)
     return None
 

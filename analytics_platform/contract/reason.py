@@ -1,7 +1,7 @@
 """Why a record was quarantined: a closed list, explained for readers in docs/quarantine.md.
 
 A code is what people filter, count and alert on, so a code once released keeps its name and its meaning.
-Codes stand in the order in which they can be found out: bytes, JSON, envelope, fields, rules, key.
+Codes stand in the order in which they can be found out: bytes, frame, JSON, envelope, fields, rules, key.
 """
 
 from enum import StrEnum
@@ -26,7 +26,13 @@ class Reason(StrEnum):
     OVERSIZED = ("oversized", "The value is longer than the platform takes; only its beginning was kept.", True)
     UNSUPPORTED_CONTENT = (
         "unsupported_content",
-        "The record is not a CloudEvents 1.0 event with JSON data, as its contract says it is.",
+        "The record is not in the form its contract says: not that wire format, or no CloudEvents 1.0 event.",
+        True,
+    )
+    UNKNOWN_SCHEMA = ("unknown_schema", "The schema registry has no schema of the id that the value names.", True)
+    MALFORMED_VALUE = (
+        "malformed_value",
+        "The value is not what the schema says by which it was written: Avro or Protobuf that cannot be read.",
         True,
     )
     INVALID_UTF8 = ("invalid_utf8", "The value is not UTF-8 text.", True)

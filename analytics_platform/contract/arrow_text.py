@@ -1,0 +1,98 @@
+"""Batches of Arrow as JSON, a text for every row: what msgspec would write of the same values, one by one.
+
+What JSON cannot say is told, not written: numbers that are no numbers, times out of range.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+_DAYS = (-719_162, 2_932_896)
+"""From 0001-01-01 to 9999-12-31."""
+_MICROS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+
+_SECONDS = "%Y-%m-%dT%H:%M:%S"
+
+
+def json_texts(batch: pa.RecordBatch) -> tuple[pl.Series, pl.Series]:
+    """Every row as the UTF-8 bytes of a JSON object, and which rows have to be looked at one by one instead.
+
+    Timestamps become RFC 3339 in UTC, with six digits after the second or none, dates ISO 8601, 32-bit numbers the 64-bit ones of their value.
+
+    Args:
+        batch: Of booleans, integers, floating point numbers, strings, dates, timestamps of microseconds, and of lists
+            and structs of these.
+    """
+    frame = pl.DataFrame(pl.from_arrow(batch))
+    odd = [_odd(pl.col(name), kind) for name, kind in frame.schema.items()]
+    columns = [_plain(pl.col(name), kind).alias(name) for name, kind in frame.schema.items()]
+    text = frame.select(pl.struct(columns).struct.json_encode().cast(pl.Binary).alias("text"))["text"]
+    doubts = [one.fill_null(value=False) for one in odd if one is not None]
+    if not doubts:
+        return text, pl.repeat(False, frame.height, eager=True)
+    return text, frame.select(pl.any_horizontal(doubts).alias("odd"))["odd"]
+
+
+def finite(value: Any) -> Any:
+    """A value of one row, with the names of numbers that are none in their places."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list) else value
+
+
+def _needs(kind: pl.DataType) -> bool:
+    if isinstance(kind, pl.Struct):
+        return any(_needs(_instance(field.dtype)) for field in kind.fields)
+    if isinstance(kind, pl.List):
+        return _needs(_instance(kind.inner))
+    return kind == pl.Float32 or isinstance(kind, pl.Datetime | pl.Date)
+
+
+def _instance(kind: object) -> pl.DataType:
+    return kind() if isinstance(kind, type) else kind  # type: ignore[return-value]
+
+
+def _plain(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """The value in a type that every writer of JSON writes alike."""
+    if not _needs(kind):
+        return value
+    if isinstance(kind, pl.Struct):
+        inner = [
+            _plain(value.struct.field(field.name), _instance(field.dtype)).alias(field.name) for field in kind.fields
+        ]
+        return pl.when(value.is_not_null()).then(pl.struct(inner))
+    if isinstance(kind, pl.List):
+        return value.list.eval(_plain(pl.element(), _instance(kind.inner)))
+    if isinstance(kind, pl.Datetime):
+        whole = value.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+        fraction = whole.dt.microsecond() != 0
+        return (
+            pl.when(fraction).then(whole.dt.strftime(f"{_SECONDS}%.6fZ")).otherwise(whole.dt.strftime(f"{_SECONDS}Z"))
+        )
+    if isinstance(kind, pl.Date):
+        return value.dt.strftime("%Y-%m-%d")
+    return value.cast(pl.Float64)
+
+
+def _odd(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
+    """Whether something in the value cannot be written in JSON, or only in one of several ways."""
+    if isinstance(kind, pl.Struct):
+        found = [_odd(value.struct.field(field.name), _instance(field.dtype)) for field in kind.fields]
+        return _any([one for one in found if one is not None])
+    if isinstance(kind, pl.List):
+        inner = _odd(pl.element(), _instance(kind.inner))
+        return None if inner is None else value.list.eval(inner.fill_null(value=False)).list.any()
+    if isinstance(kind, pl.Datetime):
+        return ~value.dt.replace_time_zone(None).cast(pl.Datetime("us")).cast(pl.Int64).is_between(*_MICROS)
+    if isinstance(kind, pl.Date):
+        return ~value.cast(pl.Int32).is_between(*_DAYS)
+    return ~value.is_finite() if kind in {pl.Float32, pl.Float64} else None
+
+
+def _any(found: Sequence[pl.Expr]) -> pl.Expr | None:
+    return pl.any_horizontal([one.fill_null(value=False) for one in found]) if found else None

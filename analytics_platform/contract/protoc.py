@@ -1,0 +1,73 @@
+"""Text of .proto files compiled to descriptors, by protoc itself.
+
+Registries keep Protobuf schemas as text; what reads and writes by them wants descriptors.
+"""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import grpc_tools
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from analytics_platform.contract.frame import RegisteredSchema
+
+MAIN = "analytics_platform_main.proto"
+"""The name under which the schema itself is compiled; no file that it imports can have it."""
+_TIMEOUT_S = 60
+
+
+class ProtoInvalid(ValueError):
+    """A text is no .proto file that protoc takes; the text is protoc's first complaint."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtoFile:
+    """A compiled file, and the pool in which it and everything that it imports stand."""
+
+    pool: DescriptorPool
+    file: FileDescriptor
+
+
+@lru_cache(maxsize=256)
+def descriptors(schema: RegisteredSchema) -> ProtoFile:
+    """Compile a schema; its references are the files that it imports, by their names.
+
+    Google's own files, as `google/protobuf/timestamp.proto`, need not be among them.
+
+    Raises:
+        ProtoInvalid: protoc refuses it, or a reference has a name that is no relative path.
+    """
+    with tempfile.TemporaryDirectory(prefix="analytics-protoc-") as folder:
+        root = Path(folder)
+        for name, text in schema.references:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or name == MAIN:
+                raise ProtoInvalid(f"{name}: not the name of a file to import")
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+        (root / MAIN).write_text(schema.text, encoding="utf-8")
+        files = FileDescriptorSet.FromString(_compiled(root))
+    pool = DescriptorPool()
+    for file in files.file:
+        pool.AddSerializedFile(file.SerializeToString())
+    return ProtoFile(pool, pool.FindFileByName(MAIN))
+
+
+def _compiled(root: Path) -> bytes:
+    out = root / "descriptors.bin"
+    google = Path(grpc_tools.__file__).parent / "_proto"
+    # A process of its own: the text comes from outside, and what makes a compiler fall over must not take us along.
+    arguments = [f"-I{root}", f"-I{google}", "--include_imports", f"--descriptor_set_out={out}", MAIN]
+    command = [sys.executable, "-m", "grpc_tools.protoc", *arguments]
+    done = subprocess.run(command, capture_output=True, cwd=root, timeout=_TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").splitlines()
+        complaints = [line.removeprefix(f"{MAIN}:") for line in lines if ": warning: " not in line]
+        raise ProtoInvalid(complaints[0] if complaints else "protoc refuses it")
+    return out.read_bytes()
