@@ -7,6 +7,7 @@ from analytics_platform import bronze, derive
 from analytics_platform.contract.model import Domain
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.table import Lake
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 from analytics_platform.stopwatch import Stopwatch
 
@@ -18,13 +19,14 @@ def catch_up(
     partitions: Sequence[int],
     settings: Settings,
     *,
+    book: SchemaBook,
     clock: Callable[[], datetime],
     halted: Collection[str] = (),
     on_slice: Callable[[derive.Slice, derive.Taken, Stopwatch], None] = lambda _part, _taken, _watch: None,
 ) -> int:
     """Bring quarantine and silver up to bronze, in slices of about one micro-batch; returns how many.
 
-    Tables of event types that are `halted` stay where they are.
+    `book` has the schemas of framed values. Tables of event types that are `halted` stay where they are.
     A table that knows nothing of a partition yet starts at the first offset bronze holds of it.
 
     Durable on return: everything bronze holds of the log is in every table below it.
@@ -33,6 +35,7 @@ def catch_up(
     Raises:
         ProgressLost: a table has rows of a partition but no stored offset.
         KeyMissing: contracts name keys that the settings do not have.
+        RegistryError: the schemas of some values cannot be had.
     """
     keys = derive.key_ring(domain, settings)
     ends = bronze.ends(lake, log, partitions)
@@ -59,6 +62,6 @@ def catch_up(
         records = bronze.records(lake, log, ranges).sort("partition", "offset").collect()
         watch.lap("read")
         part = derive.Slice(log, tuple(sorted(ranges)), records)
-        taken = derive.take_in(lake, domain, part, now=clock(), halted=halted, keys=keys, lap=watch.lap)
+        taken = derive.take_in(lake, domain, part, now=clock(), halted=halted, keys=keys, book=book, lap=watch.lap)
         on_slice(part, taken, watch)
         done += 1

@@ -22,6 +22,7 @@ from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.treatment import key_names
 from analytics_platform.errors import AccountingBroken, KeyMissing
 from analytics_platform.judge import Judged, judge
+from analytics_platform.kafka.frame import NO_SCHEMAS
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.keyring import ERASURE, NO_KEYS, KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
@@ -29,6 +30,7 @@ from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.progress import progress
 from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.report import Account
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 from analytics_platform.silver import Split
 
@@ -120,6 +122,7 @@ def take_in(
     now: datetime,
     halted: Collection[str] = (),
     keys: KeyRing = NO_KEYS,
+    book: SchemaBook | None = None,
     lap: Callable[[str], None] = lambda _stage: None,
 ) -> Taken:
     """Take a slice of bronze into quarantine and silver.
@@ -133,6 +136,7 @@ def take_in(
             bronze; their bad records are quarantined as ever. Once such a type is not halted any more its table lags
             behind the others, as that of a type contracted later does, and is caught up like it.
         keys: By which fields are hashed, see `key_ring`.
+        book: Has the schemas of framed values; may be None where no contract declares such.
         lap: Called with the name of each stage when it is done: decode, quarantine, silver.
 
     Durable on return: all of the slice, in every table.
@@ -141,8 +145,11 @@ def take_in(
     Raises:
         AccountingBroken: the slice does not add up; no row of it that does not is committed.
         OffsetGap: a table has less than the slice starts with.
+        RegistryError: the schemas of some values cannot be had; nothing was committed but those that can.
     """
-    judged = judge(part.records, domain.events_of(part.log.topic), keys)
+    contracts = domain.events_of(part.log.topic)
+    schemas = NO_SCHEMAS if book is None else book.of(part.records, contracts)
+    judged = judge(part.records, contracts, keys, schemas)
     lap("decode")
     quarantined, discarded = _take_rejected(lake, domain, part, judged, now)
     lap("quarantine")

@@ -20,6 +20,7 @@
     │       └── TopicRecreated      the topic was deleted and made again
     ├── RegistryError
     │   ├── RegistryUnavailable     the schema registry does not answer (retryable)
+    │   ├── RegistryNotSet          values name schemas, and the settings name no registry
     │   └── RegistryRefused         the schema registry refuses credentials, rights or a schema
     ├── QueryFailed                 a statement of SQL cannot be answered
     ├── PagesNotWritten             the contracts' pages cannot be written where they were wanted
@@ -351,6 +352,18 @@ class RegistryUnavailable(RegistryError):
         super().__init__(
             f"The schema registry at {url} does not answer ({doing}): {reason}. Nothing was lost; records that need it "
             "wait, and it is tried again. Is it running, and is ANALYTICS_REGISTRY_URL right?"
+        )
+
+
+class RegistryNotSet(RegistryError):
+    """Values name schemas that the lake does not have, and the settings name no registry."""
+
+    def __init__(self, domain: str, key: str) -> None:
+        """`key`: of a schema, as in `id:7`."""
+        self.domain, self.key = domain, key
+        super().__init__(
+            f"{domain}: values were written by the schema {key}, which the lake does not have, and "
+            "ANALYTICS_REGISTRY_URL is not set; these records wait in bronze (docs/settings.md)"
         )
 
 

@@ -25,6 +25,7 @@ from analytics_platform.lake.erase import vacuum
 from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.rebuild import records_within, slices
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 from analytics_platform.subject import MATCH_SCHEMA, Wanted, matches
 
@@ -92,6 +93,8 @@ class _Erasure:
         Raises:
             KeyMissing: there is no key `erasure`, or one that contracts name is not there; nothing was changed.
             MartBroken: a mart cannot be recomputed, and keeps its rows; everything else is forgotten. Run again then.
+            RegistryError: the schemas of some values cannot be had, so nobody can tell whom they are about; nothing of
+                bronze was changed.
         """
         self.keys = derive.key_ring(self.domain, self.settings)
         if self.keys.missing([ERASURE]):
@@ -99,7 +102,8 @@ class _Erasure:
         self.lake = Lake(self.settings.lake, self.settings.fsync)
         subject_hash = self.keys.digests(ERASURE, [self.wanted.text])[0]
         topics = sorted({contract.topic for contract, _ in self.wanted.columns})
-        found = {topic: self._search(topic) for topic in topics}
+        with SchemaBook(self.lake, self.domain.name, self.settings.registry) as book:
+            found = {topic: self._search(topic, book) for topic in topics}
         self._remember(subject_hash, found.values())
         for topic, places in found.items():
             self._erase_bronze(topic, places)
@@ -127,7 +131,7 @@ class _Erasure:
             yield from derive.silvers(self.domain, topic).values()
         yield from (gold.spec(mart) for mart in self.domain.marts)
 
-    def _search(self, topic: str) -> pl.DataFrame:
+    def _search(self, topic: str, book: SchemaBook) -> pl.DataFrame:
         """MATCH_SCHEMA, of what quarantine and silver have taken in: a burst that is ahead cannot bring that back."""
         known = bronze.last_log_id(self.lake, topic)
         if known is None:
@@ -137,7 +141,7 @@ class _Erasure:
         halted = breaker.halts(
             self.lake, self.domain
         )  # they wait: their silver asks for what is forgotten when it goes on
-        catch_up(self.lake, self.domain, log, partitions, self.settings, clock=self.clock, halted=halted)
+        catch_up(self.lake, self.domain, log, partitions, self.settings, book=book, clock=self.clock, halted=halted)
         ends = derive.targets(self.lake, self.domain, log, partitions, halted)
         settled = bronze.within([OffsetRange(item, 0, end) for item, end in ends.items()])
         contracts = self.domain.events_of(topic)
@@ -149,7 +153,7 @@ class _Erasure:
         for span in slices(self.lake, topic, _EVER, self.settings.batch_rows):
             records = records_within(self.lake, topic, span)
             records = records.filter(settled | (pl.col("topic_id") != known))
-            found.append(matches(records, contracts, self.wanted, listed))
+            found.append(matches(records, contracts, self.wanted, listed, book.of(records, contracts)))
         return pl.concat(found)
 
     def _remember(self, subject_hash: str, found: Iterable[pl.DataFrame]) -> None:

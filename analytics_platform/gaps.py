@@ -16,6 +16,7 @@ from analytics_platform.kafka.offsets import Log, OffsetRange, TopicState
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot
 from analytics_platform.lake.table import Lake
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 
 
@@ -127,7 +128,8 @@ def _finish(lake: Lake, domain: Domain, log: Log, settings: Settings, clock: Cal
     Event types that are halted are no exception: nobody would take their records in later.
     """
     partitions = sorted(bronze.first_offsets(lake, log))
-    catch_up(lake, domain, log, partitions, settings, clock=clock)
+    with SchemaBook(lake, domain.name, settings.registry) as book:
+        catch_up(lake, domain, log, partitions, settings, book=book, clock=clock)
     for mart in domain.marts:
         # A broken one starts over from all of silver once it is mended.
         with suppress(MartBroken, SchemaChanged):

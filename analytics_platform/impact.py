@@ -13,11 +13,13 @@ from enum import StrEnum
 import polars as pl
 
 from analytics_platform.contract.model import Domain, EventContract
+from analytics_platform.contract.unframe import readable
 from analytics_platform.derive import contracts_digest
 from analytics_platform.judge import Judged, true_values
 from analytics_platform.lake.table import Lake
 from analytics_platform.outline import known_names, outline
 from analytics_platform.rebuild import Span, records_within, slices
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 
 ALWAYS: Span = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
@@ -123,12 +125,16 @@ def impact(
         settings: Where the lake is, and how large a slice may be.
         hours: Records ingested in `[start, end)`, UTC.
         on_slice: Called after each slice with the number of records looked at so far.
+
+    Raises:
+        RegistryError: the schemas of some values cannot be had.
     """
     lake = Lake(settings.lake, settings.fsync)
     standing = {domain.name: domain for domain in before}
     count = _Count()
     for proposed in after:
         domain = standing.get(proposed.name, Domain(proposed.name, (), (), ()))
+        book = SchemaBook(lake, proposed.name, settings.registry)
         for topic in sorted({*domain.topics, *proposed.topics}):
             old, new = domain.events_of(topic), proposed.events_of(topic)
             if contracts_digest(old) == contracts_digest(new):
@@ -136,7 +142,10 @@ def impact(
             count.topics.append(topic)
             for span in slices(lake, topic, hours, settings.batch_rows):
                 records = records_within(lake, topic, span)
-                count.add(records, true_values(records, old), true_values(records, new), (*old, *new))
+                both = (*old, *new)
+                schemas = book.of(records, both)
+                judged = true_values(records, old, schemas), true_values(records, new, schemas)
+                count.add(readable(records, both, schemas), *judged, both)
                 on_slice(count.records)
     return count.report()
 

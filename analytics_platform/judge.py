@@ -14,7 +14,6 @@ import polars as pl
 from analytics_platform import duck
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
-from analytics_platform.contract.frame import NO_SCHEMAS, Schemas
 from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.reason import Reason
@@ -22,6 +21,7 @@ from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected
 from analytics_platform.contract.treat import treated
 from analytics_platform.contract.treatment import key_names
 from analytics_platform.errors import AccountingBroken, AnalyticsError, KeyMissing
+from analytics_platform.kafka.frame import NO_SCHEMAS, Schemas
 from analytics_platform.keyring import NO_KEYS, KeyRing
 
 _COORDINATES = ["topic_id", "partition", "offset"]

@@ -23,6 +23,7 @@ from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_
 from analytics_platform.lake.table import Lake
 from analytics_platform.refetch import refetch
 from analytics_platform.report import RebuildReport
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 
 LAYERS = frozenset({"silver", "gold"})
@@ -65,10 +66,13 @@ def rebuild(
         SchemaChanged: a table's column has another type than its contract.
         BronzeIncomplete: records are missing and Kafka cannot give them back.
         KeyMissing: contracts name keys that the settings do not have; nothing was changed.
+        RegistryError: the schemas of some values cannot be had; slices before them are mended.
     """
     # Rows were ingested at whole milliseconds: the same rows lie between bounds moved up to the next one.
     keys = derive.key_ring(domain, settings)
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, keys)
+    lake = Lake(settings.lake, settings.fsync)
+    book = SchemaBook(lake, domain.name, settings.registry)
+    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book)
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -78,8 +82,9 @@ def rebuild(
                 on_slice(f"{topic}: {fetched:,} records were missing from bronze and were fetched again")
     before = silver.rewrites(work.lake, domain)
     if "silver" in layers:
-        for topic in domain.topics:
-            work.silver_of(topic)
+        with book:
+            for topic in domain.topics:
+                work.silver_of(topic)
     if "gold" in layers:
         work.gold(before)
     return RebuildReport(
@@ -103,8 +108,9 @@ class _Rebuild:
     clock: Callable[[], datetime]
     by: str
     on_slice: Callable[[str], None]
+    lake: Lake
     keys: KeyRing
-    lake: Lake = field(init=False)
+    book: SchemaBook
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
@@ -112,15 +118,13 @@ class _Rebuild:
     windows: Counter[str] = field(default_factory=Counter)
     touched: dict[str, list[pl.Series]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.lake = Lake(self.settings.lake, self.settings.fsync)
-
     def silver_of(self, topic: str) -> None:
         """Mend quarantine and silver of one topic, slice by slice."""
         for span in slices(self.lake, topic, self.hours, self.settings.batch_rows):
             records = records_within(self.lake, topic, span)
             self.records += records.height
-            judged = judge(records, self.domain.events_of(topic), self.keys)
+            contracts = self.domain.events_of(topic)
+            judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)

@@ -29,6 +29,7 @@ from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake
 from analytics_platform.quarantine import DISCARDED, KEY, NEW, REPLAYED
 from analytics_platform.report import DiscardReport, ReplayReport
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.selection import Portion, Selection, portions
 from analytics_platform.settings import Settings
 
@@ -69,14 +70,18 @@ def replay(
         MartBroken: a mart cannot be brought up to date; everything else was.
         SchemaChanged: a table's column has another type than its contract.
         KeyMissing: contracts name keys that the settings do not have; nothing was changed.
+        RegistryError: the schemas of some values cannot be had; portions before them are done.
     """
     revive = DISCARDED in selection.statuses
     statuses = (NEW, REPLAYED, DISCARDED) if revive else (NEW, REPLAYED)
-    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings))
+    lake = Lake(settings.lake, settings.fsync)
+    book = SchemaBook(lake, domain.name, settings.registry)
+    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book)
     began = clock()
     before = silver.rewrites(work.lake, domain)
-    for portion in _portions(work.lake, domain, replace(selection, statuses=statuses), settings):
-        on_portion(work.portion(portion))
+    with book:
+        for portion in _portions(work.lake, domain, replace(selection, statuses=statuses), settings):
+            on_portion(work.portion(portion))
     work.gold(before)
     return ReplayReport(
         domain=domain.name,
@@ -143,7 +148,8 @@ class _Replay:
     by: str
     revive: bool
     keys: KeyRing
-    lake: Lake = field(init=False)
+    lake: Lake
+    book: SchemaBook
     selected: int = 0
     replayed: int = 0
     cut: int = 0
@@ -153,9 +159,6 @@ class _Replay:
     windows: Counter[str] = field(default_factory=Counter)
     touched: dict[str, list[pl.Series]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.lake = Lake(self.settings.lake, self.settings.fsync)
-
     def portion(self, portion: Portion) -> str:
         """Some rows of one log, down to silver; returns a readable line."""
         topic = portion.log.topic
@@ -163,7 +166,8 @@ class _Replay:
         rows = quarantine.standing(Snapshot.of(self.lake.ensure(spec)), portion.log, portion.ranges)
         rows = rows.join(portion.keys, on=KEY, how="semi").unique(KEY, keep="first").sort("partition", "offset")
         records = rows.select(_RECORD)
-        judged = judge(records, self.domain.events_of(topic), self.keys)
+        contracts = self.domain.events_of(topic)
+        judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()

@@ -10,6 +10,7 @@ from analytics_platform.contract.model import Domain
 from analytics_platform.errors import MartBroken, SchemaChanged
 from analytics_platform.kafka.offsets import Log
 from analytics_platform.lake.table import Lake
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 
 
@@ -27,7 +28,9 @@ def resume(domain: Domain, settings: Settings, event: str, *, clock: Callable[[]
     if log_id is not None:
         log = Log(topic, log_id)
         partitions = sorted(bronze.first_offsets(lake, log))
-        catch_up(lake, domain, log, partitions, settings, clock=clock, halted=breaker.halts(lake, domain))
+        halts = breaker.halts(lake, domain)
+        with SchemaBook(lake, domain.name, settings.registry) as book:
+            catch_up(lake, domain, log, partitions, settings, book=book, clock=clock, halted=halts)
         for mart in domain.marts:
             # A broken one shows in the next burst, and starts over once it is mended.
             with suppress(MartBroken, SchemaChanged):

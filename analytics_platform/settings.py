@@ -19,7 +19,7 @@ KEY_PREFIX = "ANALYTICS_KEY_"
 """Begins the variables that hold a key each; the rest is its name."""
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-_APART = {"kafka", "keys"}
+_APART = {"kafka", "registry", "keys"}
 """Not a variable each."""
 _LONGEST_S = 315_360_000
 _UNFIT = set("%?*[]{}#\\")
@@ -63,6 +63,64 @@ class KafkaSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """How to reach the schema registry that framed values name; none without `url`."""
+
+    url: str | None = None
+    """Of a registry that speaks Confluent's API, or several with commas between them; without credentials."""
+    username: str | None = None
+    password: Secret | None = field(default=None, repr=False)
+    token: Secret | None = field(default=None, repr=False)
+    """Sent as a bearer token, instead of a user's name and password."""
+    cluster: str | None = None
+    """The logical cluster that hosted registries ask for beside a token."""
+    ca_location: Path | None = None
+    certificate_location: Path | None = None
+    key_location: Path | None = None
+    key_password: Secret | None = field(default=None, repr=False)
+    timeout: timedelta = timedelta(seconds=10)
+    """How long one request may take; it is tried three times."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would show a secret or cannot be meant.
+
+        Raises:
+            SettingsError: credentials in the address, half of them, or two kinds of them.
+        """
+        wrong = []
+        for one in (self.url or "http://x").split(","):
+            if not one.startswith(("http://", "https://")):
+                wrong.append("ANALYTICS_REGISTRY_URL: an address begins with http:// or https://")
+            elif "@" in one:
+                wrong.append(
+                    "ANALYTICS_REGISTRY_URL: credentials belong into ANALYTICS_REGISTRY_USERNAME and _PASSWORD"
+                )
+        if (self.username is None) != (self.password is None):
+            wrong.append("ANALYTICS_REGISTRY_USERNAME and ANALYTICS_REGISTRY_PASSWORD: one without the other")
+        if self.token is not None and self.username is not None:
+            wrong.append("ANALYTICS_REGISTRY_TOKEN: either it or a user's name and password")
+        if wrong:
+            raise SettingsError(sorted(set(wrong)))
+
+    def client_config(self) -> dict[str, Any]:
+        """What a client of the registry starts from, in confluent_kafka's names. Holds secrets: never log it."""
+        config: dict[str, Any] = {"url": self.url, "timeout": self.timeout.total_seconds()}
+        if self.username is not None:
+            config["basic.auth.user.info"] = f"{self.username}:{str.__str__(self.password or '')}"
+        if self.token is not None:
+            config |= {
+                "bearer.auth.credentials.source": "STATIC_TOKEN",
+                "bearer.auth.token": str(self.token),
+                "bearer.auth.logical.cluster": self.cluster or "",
+            }
+        for name in ("ca_location", "certificate_location", "key_location", "key_password"):
+            value = getattr(self, name)
+            if value is not None:
+                config[f"ssl.{name.replace('_', '.')}"] = str(value)
+        return config
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One deployment: where the contracts, the lake and Kafka are, and how large a micro-batch may be."""
 
@@ -87,6 +145,7 @@ class Settings:
     alert_webhook: Secret | None = field(default=None, repr=False)
     """Where a burst posts findings of the quarantine that were never seen before."""
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
     keys_file: Path | None = None
     """File of lines `name: key`, by which personal data is hashed; read when it is needed."""
     keys: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
@@ -113,33 +172,40 @@ class Settings:
             SettingsError: naming every variable that is wrong, at once.
         """
         kafka_fields = {_variable(item.name, item.type, "KAFKA_"): item for item in fields(KafkaSettings)}
+        registry_fields = {_variable(item.name, item.type, "REGISTRY_"): item for item in fields(RegistrySettings)}
         own_fields = {_variable(item.name, item.type): item for item in fields(cls) if item.name not in _APART}
         kafka: dict[str, Any] = {}
+        registry: dict[str, Any] = {}
         own: dict[str, Any] = {}
         wrong: list[str] = []
+        groups = ((own_fields, own), (kafka_fields, kafka), (registry_fields, registry))
+        known = [name for fields_, _ in groups for name in fields_]
         for name in sorted(environ):
             if not name.startswith(PREFIX):
                 continue
             if name.startswith(KEY_PREFIX):
                 wrong += _add_key(name, environ[name], own)
                 continue
-            item, into = (kafka_fields[name], kafka) if name in kafka_fields else (own_fields.get(name), own)
-            if item is None:
-                near = difflib.get_close_matches(name, [*own_fields, *kafka_fields], n=1)
+            found = (
+                next((fields_[name], into) for fields_, into in groups if name in fields_) if name in known else None
+            )
+            if found is None:
+                near = difflib.get_close_matches(name, known, n=1)
                 wrong.append(f"{name} is unknown" + (f" (did you mean {near[0]}?)" if near else ""))
                 continue
+            item, into = found
             try:
                 into[item.name] = _parse(item.type, environ[name])
             except ValueError as error:
                 wrong.append(f"{name}: {error}")
         if wrong:
             raise SettingsError(wrong)
-        return cls(**own, kafka=KafkaSettings(**kafka))
+        return cls(**own, kafka=KafkaSettings(**kafka), registry=RegistrySettings(**registry))
 
     def environ(self) -> dict[str, str]:
         """The variables that `from_env` turns into these settings: for the processes a command starts."""
         variables: dict[str, str] = {}
-        for holder, prefix in ((self, ""), (self.kafka, "KAFKA_")):
+        for holder, prefix in ((self, ""), (self.kafka, "KAFKA_"), (self.registry, "REGISTRY_")):
             for item in fields(holder):
                 value = getattr(holder, item.name)
                 if value is None or (holder is self and item.name in _APART):

@@ -22,6 +22,7 @@ from analytics_platform.errors import (
     PartitionGone,
     ProgressLost,
     ReferenceRefused,
+    RegistryError,
     SchemaChanged,
     TopicStopped,
     UnknownTopic,
@@ -35,6 +36,7 @@ from analytics_platform.lake.table import Lake
 from analytics_platform.reference import load_reference
 from analytics_platform.refetch import batch_metadata
 from analytics_platform.report import BatchReport, BurstReport, MartReport
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 from analytics_platform.stopwatch import Stopwatch
 from analytics_platform.tally import Tally
@@ -131,8 +133,9 @@ def follow(
         KeyMissing: contracts name keys that the settings do not have; nothing was read.
     """
     keys = derive.key_ring(domain, settings)
-    with KafkaLog(settings) as log:
-        burst = _Burst(domain, settings, clock, log, keys, on_batch, on_mart)
+    lake = Lake(settings.lake, settings.fsync)
+    with KafkaLog(settings) as log, SchemaBook(lake, domain.name, settings.registry) as book:
+        burst = _Burst(domain, settings, clock, log, lake, keys, book, on_batch, on_mart)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
@@ -145,17 +148,17 @@ class _Burst:
     settings: Settings
     clock: Clock
     log: KafkaLog
+    lake: Lake
     keys: KeyRing
+    book: SchemaBook
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
-    lake: Lake = field(init=False)
     tally: Tally = field(init=False)
     logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
     done: dict[str, dict[int, int]] = field(default_factory=dict)
     last_batch: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.lake = Lake(self.settings.lake, self.settings.fsync)
         self.tally = Tally(self.domain.name)
 
     def run(self, planned: Planned | None, limits: "_Limits") -> str:
@@ -226,7 +229,7 @@ class _Burst:
             if not found.ranges or (goal is None and self._too_soon(topic, found.lag)):
                 return caught_up
             self._take(state, have, found)
-        except (TopicStopped, UnknownTopic, ProgressLost, SchemaChanged) as error:
+        except (TopicStopped, UnknownTopic, ProgressLost, SchemaChanged, RegistryError) as error:
             self.tally.stopped[topic] = str(error)
             return False
         self.tally.stopped.pop(topic, None)
@@ -263,6 +266,7 @@ class _Burst:
             now=self.clock(),
             halted=self.tally.halted,
             keys=self.keys,
+            book=self.book,
             lap=watch.lap,
         )
         self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
@@ -290,6 +294,7 @@ class _Burst:
             state.log,
             partitions,
             self.settings,
+            book=self.book,
             clock=self.clock,
             halted=self.tally.halted,
             on_slice=on_slice,

@@ -16,9 +16,11 @@ from analytics_platform import bronze
 from analytics_platform.contract.cloudevents import every_reading
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.place import Spot
+from analytics_platform.contract.unframe import readable
 from analytics_platform.contract.wire import place_of
 from analytics_platform.erasure import Forgotten
 from analytics_platform.judge import true_values
+from analytics_platform.kafka.frame import NO_SCHEMAS, Schemas
 
 _TELLING_BYTES = 8
 """A value of so many bytes or more is looked for in bytes that are no JSON; a shorter one is only found in quotes."""
@@ -47,7 +49,11 @@ class Wanted:
 
 
 def matches(
-    records: pl.DataFrame, contracts: Sequence[EventContract], wanted: Wanted, listed: dict[str, Forgotten]
+    records: pl.DataFrame,
+    contracts: Sequence[EventContract],
+    wanted: Wanted,
+    listed: dict[str, Forgotten],
+    schemas: Schemas = NO_SCHEMAS,
 ) -> pl.DataFrame:
     """Those of some records of one topic that are about what is wanted, or copies of events that were forgotten before.
 
@@ -56,11 +62,12 @@ def matches(
         contracts: All of the topic's.
         wanted: What to look for.
         listed: The events forgotten before, by event type.
+        schemas: By which framed values were written, see `decode`.
 
     Returns:
         MATCH_SCHEMA, at most one row per record.
     """
-    judged = true_values(records, contracts)
+    judged = true_values(records, contracts, schemas)
     found = [pl.DataFrame(schema=MATCH_SCHEMA)]
     for name, rows in judged.good.items():
         hit = pl.repeat(False, rows.height, eager=True)
@@ -79,6 +86,7 @@ def matches(
             )
         )
     rejected = records.join(judged.rejected.select(bronze.PLACE), on=bronze.PLACE, how="semi", maintain_order="left")
+    rejected = readable(rejected, contracts, schemas)
     spots = {
         spot
         for contract, column in wanted.columns

@@ -29,7 +29,7 @@ LEVELS = (
     ("settings",),
     ("duck", "kafka"),
     ("parquet", "contract", "lake", "revision"),
-    ("report", "bronze", "window", "judge", "outline", "fingerprint", "erasure", "write"),
+    ("report", "bronze", "window", "judge", "outline", "fingerprint", "erasure", "schema_book", "write"),
     ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
     ("derive", "gold", "selection", "breaker"),
     ("catchup", "subject"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from analytics_platform.errors import SettingsError
-from analytics_platform.settings import KafkaSettings, Secret, Settings
+from analytics_platform.settings import KafkaSettings, RegistrySettings, Secret, Settings
 
 ALL = {
     "ANALYTICS_LAKE": "/data/lake",
@@ -27,6 +27,15 @@ ALL = {
     "ANALYTICS_KAFKA_SSL_KEY_LOCATION": "/etc/me.key",
     "ANALYTICS_KAFKA_SSL_KEY_PASSWORD": "hush too",
     "ANALYTICS_KAFKA_TIMEOUT_SECONDS": "3",
+    "ANALYTICS_REGISTRY_URL": "https://a:1,https://b:2",
+    "ANALYTICS_REGISTRY_USERNAME": "me",
+    "ANALYTICS_REGISTRY_PASSWORD": "hush",
+    "ANALYTICS_REGISTRY_CLUSTER": "lsrc-1",
+    "ANALYTICS_REGISTRY_CA_LOCATION": "/etc/ca.pem",
+    "ANALYTICS_REGISTRY_CERTIFICATE_LOCATION": "/etc/me.pem",
+    "ANALYTICS_REGISTRY_KEY_LOCATION": "/etc/me.key",
+    "ANALYTICS_REGISTRY_KEY_PASSWORD": "hush too",
+    "ANALYTICS_REGISTRY_TIMEOUT_SECONDS": "2",
 }
 EXPECTED = Settings(
     lake=Path("/data/lake"),
@@ -49,6 +58,17 @@ EXPECTED = Settings(
         ssl_key_location=Path("/etc/me.key"),
         ssl_key_password=Secret("hush too"),
         timeout=timedelta(seconds=3),
+    ),
+    registry=RegistrySettings(
+        url="https://a:1,https://b:2",
+        username="me",
+        password=Secret("hush"),
+        cluster="lsrc-1",
+        ca_location=Path("/etc/ca.pem"),
+        certificate_location=Path("/etc/me.pem"),
+        key_location=Path("/etc/me.key"),
+        key_password=Secret("hush too"),
+        timeout=timedelta(seconds=2),
     ),
 )
 
@@ -142,3 +162,39 @@ def test_a_lake_that_no_table_can_be_kept_under() -> None:
 def test_a_duration_longer_than_any_clock() -> None:
     with pytest.raises(SettingsError, match="ANALYTICS_BURST_SECONDS: found '1e300', allowed is a number of seconds"):
         Settings.from_env({"ANALYTICS_BURST_SECONDS": "1e300"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"URL": "localhost:8081"}, "an address begins with http:// or https://"),
+        ({"URL": "http://a,b"}, "an address begins with http:// or https://"),
+        ({"URL": "http://me:hush@a"}, "credentials belong into ANALYTICS_REGISTRY_USERNAME and _PASSWORD"),
+        ({"USERNAME": "me"}, "one without the other"),
+        ({"TOKEN": "hush", "USERNAME": "me", "PASSWORD": "hush"}, "either it or a user's name and password"),
+    ],
+)
+def test_a_registry_that_cannot_be_meant(variables: dict[str, str], complaint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({f"ANALYTICS_REGISTRY_{name}": value for name, value in variables.items()})
+    assert complaint in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_registrys_client() -> None:
+    assert EXPECTED.registry.client_config() == {
+        "url": "https://a:1,https://b:2",
+        "timeout": 2.0,
+        "basic.auth.user.info": "me:hush",
+        "ssl.ca.location": "/etc/ca.pem",
+        "ssl.certificate.location": "/etc/me.pem",
+        "ssl.key.location": "/etc/me.key",
+        "ssl.key.password": "hush too",
+    }
+    assert RegistrySettings(url="http://a", token=Secret("hush")).client_config() == {
+        "url": "http://a",
+        "timeout": 10.0,
+        "bearer.auth.credentials.source": "STATIC_TOKEN",
+        "bearer.auth.token": "hush",
+        "bearer.auth.logical.cluster": "",
+    }

@@ -128,7 +128,10 @@ def show(
 
     Values are not shown, only the names of fields and types, unless `--bytes` asks for them.
     """
+    from analytics_platform.contract.unframe import readable  # noqa: PLC0415
+    from analytics_platform.lake.table import Lake  # noqa: PLC0415
     from analytics_platform.outline import known_names  # noqa: PLC0415
+    from analytics_platform.schema_book import SchemaBook  # noqa: PLC0415
     from analytics_platform.selection import sample  # noqa: PLC0415
 
     call = call_of(context)
@@ -141,7 +144,12 @@ def show(
         snapshot = _snapshot(item, settings)
         if snapshot is not None:
             known = known_names(item.events)
-            found += [_shown(row, known, raw=raw) for row in sample(snapshot, selection, rows).iter_rows(named=True)]
+            book = SchemaBook(Lake(settings.lake, settings.fsync), item.name, settings.registry)
+            for part in sample(snapshot, selection, rows).partition_by("topic", maintain_order=True):
+                contracts = item.events_of(part["topic"][0])
+                plain = readable(part, contracts, book.at_hand(part, contracts))["value"]
+                pairs = zip(part.iter_rows(named=True), plain, strict=True)
+                found += [_shown(row, value, known, raw=raw) for row, value in pairs]
     if json_output:
         _print_json(found[:rows])
         return
@@ -317,15 +325,15 @@ def _snapshot(domain: "Domain", settings: "Settings") -> "Snapshot | None":
     return None if table is None else Snapshot.of(table)
 
 
-def _shown(row: dict[str, Any], known: "Known", *, raw: bool) -> dict[str, Any]:
-    """A row as it may be shown; with `raw` also the bytes."""
+def _shown(row: dict[str, Any], plain: bytes | None, known: "Known", *, raw: bool) -> dict[str, Any]:
+    """A row as it may be shown, `plain` being its value in JSON where it can be read; with `raw` also the bytes."""
     from analytics_platform.fingerprint import fingerprints_of  # noqa: PLC0415
     from analytics_platform.outline import outline  # noqa: PLC0415
 
     shown = {name: value for name, value in row.items() if name not in {"key", "value", "headers"}}
     shown["fingerprints"] = fingerprints_of(row)
     is_cut = row["value"] is not None and row["value_bytes"] is not None and row["value_bytes"] > len(row["value"])
-    shown["outline"] = "cut, so not whole" if is_cut else outline(row["value"], known)
+    shown["outline"] = "cut, so not whole" if is_cut else outline(plain, known)
     shown["key_bytes"] = None if row["key"] is None else len(row["key"])
     shown["header_names"] = [header["name"] for header in row["headers"] or ()]
     return shown | ({name: row[name] for name in ("key", "value", "headers")} if raw else {})

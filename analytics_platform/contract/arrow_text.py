@@ -69,13 +69,14 @@ def _plain(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
     if isinstance(kind, pl.List):
         return value.list.eval(_plain(pl.element(), _instance(kind.inner)))
     if isinstance(kind, pl.Datetime):
-        whole = value.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+        micros = value.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+        whole = pl.when(micros.cast(pl.Int64).is_between(*_MICROS)).then(micros)  # polars panics at those outside
         fraction = whole.dt.microsecond() != 0
         return (
             pl.when(fraction).then(whole.dt.strftime(f"{_SECONDS}%.6fZ")).otherwise(whole.dt.strftime(f"{_SECONDS}Z"))
         )
     if isinstance(kind, pl.Date):
-        return value.dt.strftime("%Y-%m-%d")
+        return pl.when(value.cast(pl.Int32).is_between(*_DAYS)).then(value).dt.strftime("%Y-%m-%d")
     return value.cast(pl.Float64)
 
 

@@ -15,7 +15,7 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from analytics_platform.contract.batch_text import Unreadable
-from analytics_platform.contract.frame import RegisteredSchema
+from analytics_platform.kafka.frame import RegisteredSchema
 
 _MAX_NODES = 10_000
 """Names written out may multiply: a thousand of a thousand would be a million."""

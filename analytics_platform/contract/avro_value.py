@@ -19,7 +19,7 @@ import pyruhvro
 from analytics_platform.contract.arrow_text import finite
 from analytics_platform.contract.avro_tree import tree_of
 from analytics_platform.contract.batch_text import Batches, Unreadable, texts_of
-from analytics_platform.contract.frame import RegisteredSchema
+from analytics_platform.kafka.frame import RegisteredSchema
 
 _LEFT_OVER = "bytes are left over"
 _encode = msgspec.json.Encoder(decimal_format="number").encode

@@ -45,7 +45,7 @@ def texts_of(
     Args:
         values: Written by one schema, without frames.
         batches: None where no batch reader knows the schema.
-        one: The exact reader; of what the batch reader reads it makes the same bytes.
+        one: The exact reader; of what the batch reader reads it makes JSON that says the same.
         sentence: What is wrong with a value, from what `one` raised, in words that hold no part of it.
     """
     texts: list[bytes | None] = [None] * len(values)
@@ -71,9 +71,12 @@ def _in_batches(values: Sequence[bytes], batches: Batches, texts: list[bytes | N
     written = batches.write(batch)
     same = pl.Series(values=pc.equal(written, pa.array(whole, written.type)))
     found, odd = json_texts(batch)
-    for place, text in zip(places, found, strict=True):
-        texts[place] = text
-    return sorted([*broken, *(places[number] for number in (~(same & ~odd)).arg_true())])
+    for place, text, sure in zip(places, found, same & ~odd, strict=True):
+        if sure:
+            texts[place] = text
+        else:
+            broken.add(place)
+    return sorted(broken)
 
 
 def _broken(values: Sequence[bytes], batches: Batches, start: int, end: int) -> Iterator[int]:

@@ -20,7 +20,6 @@ import polars as pl
 from analytics_platform import duck
 from analytics_platform.contract.cloudevents import BINARY, STRUCTURED, modes, readings
 from analytics_platform.contract.extract import BATCH, GIVEN, ROW, Extraction, duplicated, extraction, invalid
-from analytics_platform.contract.frame import NO_SCHEMAS, Schemas
 from analytics_platform.contract.gate import Gate
 from analytics_platform.contract.headers import header_columns, texts
 from analytics_platform.contract.model import Deprecation, EventContract
@@ -30,6 +29,7 @@ from analytics_platform.contract.schema import LINEAGE_SCHEMA, silver_schema
 from analytics_platform.contract.unframe import unframed
 from analytics_platform.contract.wire import header_fields
 from analytics_platform.errors import AccountingBroken
+from analytics_platform.kafka.frame import NO_SCHEMAS, Schemas
 
 MAX_DEPTH = 128
 """Objects and arrays inside each other that a value may have. Far below where Python's own limit would depend on

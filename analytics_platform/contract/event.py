@@ -18,7 +18,6 @@ from analytics_platform.contract.model import (
     KeyMode,
     LogicalType,
     RowRule,
-    WireFormat,
     table_name,
 )
 from analytics_platform.contract.source import Node, Source
@@ -26,6 +25,7 @@ from analytics_platform.contract.sql import Bench, SqlRefused
 from analytics_platform.contract.treatment import check_treatments, subject_of
 from analytics_platform.contract.upcast import upcast_of
 from analytics_platform.contract.vendor import VENDOR, check_keys, ours
+from analytics_platform.kafka.frame import WireFormat
 
 _OPTIONAL = {"trace_id", "source"}
 """The envelope fields that a contract may leave optional."""

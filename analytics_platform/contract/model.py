@@ -13,6 +13,8 @@ from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from analytics_platform.kafka.frame import WireFormat
+
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 """What a domain, event type, table or column may be called: it becomes a folder, a view and an asset key."""
 
@@ -50,18 +52,6 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "restricted")
 """How far a field's values may be seen, the last the least."""
 PERSONAL = frozenset({"confidential", "restricted"})
 """The classifications whose values stand nowhere but where they have to."""
-
-
-class WireFormat(StrEnum):
-    """How a record's value is written.
-
-    `JSON` stands bare in the value; the others follow a frame that names a schema of a registry (see `frame.py`).
-    """
-
-    JSON = "json"
-    JSON_SCHEMA = "json_schema"
-    AVRO = "avro"
-    PROTOBUF = "protobuf"
 
 
 class Operation(StrEnum):

@@ -20,8 +20,8 @@ from google.protobuf.message import Message
 
 from analytics_platform.contract.arrow_text import finite
 from analytics_platform.contract.batch_text import Batches, Unreadable, texts_of
-from analytics_platform.contract.frame import RegisteredSchema
 from analytics_platform.contract.protoc import descriptors
+from analytics_platform.kafka.frame import RegisteredSchema
 
 _MAX_NESTING = 32
 """Messages declared inside each other: more indexes are no frame."""

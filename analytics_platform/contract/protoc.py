@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from analytics_platform.contract.frame import RegisteredSchema
+from analytics_platform.kafka.frame import RegisteredSchema
 
 MAIN = "analytics_platform_main.proto"
 """The name under which the schema itself is compiled; no file that it imports can have it."""

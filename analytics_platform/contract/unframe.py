@@ -14,12 +14,12 @@ import polars as pl
 
 from analytics_platform.contract.avro_value import AvroReader, avro_reader
 from analytics_platform.contract.batch_text import Unreadable
-from analytics_platform.contract.frame import FRAME_BYTES, HEADER, Frame, RegisteredSchema, Schemas, frame_of
 from analytics_platform.contract.headers import header_columns
-from analytics_platform.contract.model import EventContract, WireFormat
+from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.proto_value import ProtoReader, indexes_in, proto_reader
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import Rejected
+from analytics_platform.kafka.frame import FRAME_BYTES, HEADER, Frame, RegisteredSchema, Schemas, WireFormat, frame_of
 
 _WITHOUT_SCHEMA = {WireFormat.JSON, WireFormat.JSON_SCHEMA}
 """What can be read without knowing by which schema it was written."""
@@ -68,6 +68,16 @@ def unframed(records: pl.DataFrame, contracts: Sequence[EventContract], schemas:
     if faults:
         read = read[[place for place in range(read.height) if place not in faults]]
     return Unframed(read, faults)
+
+
+def readable(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas) -> pl.DataFrame:
+    """The records, with values in JSON where those can be read; the others are as they were."""
+    read = unframed(records, contracts, schemas)
+    if not read.faults:
+        return read.records
+    places = pl.Series("_place", [place for place in range(records.height) if place not in read.faults], pl.UInt32)
+    rest = records.with_row_index("_place").filter(~pl.col("_place").is_in(places.implode()))
+    return pl.concat([read.records.with_columns(places), rest], how="diagonal").sort("_place").drop("_place")
 
 
 def _whole() -> pl.Expr:

@@ -11,14 +11,25 @@ https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-d
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from uuid import UUID
-
-from analytics_platform.contract.model import WireFormat
 
 MAGIC = 0
 FRAME_BYTES = 5
 HEADER = "__value_schema_id"
 _ID, _GUID = b"\x00", b"\x01"
+
+
+class WireFormat(StrEnum):
+    """How a record's value is written.
+
+    `JSON` stands bare in the value; the others follow a frame that names a schema of a registry.
+    """
+
+    JSON = "json"
+    JSON_SCHEMA = "json_schema"
+    AVRO = "avro"
+    PROTOBUF = "protobuf"
 
 
 @dataclass(frozen=True, slots=True)

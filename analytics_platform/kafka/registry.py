@@ -1,0 +1,177 @@
+"""A schema registry that speaks Confluent's API: schemas by their ids, and contracts' schemas published.
+
+https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+from analytics_platform.errors import RegistryRefused, RegistryUnavailable
+from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
+from analytics_platform.settings import RegistrySettings
+
+_Answer = TypeVar("_Answer")
+
+_KINDS = {"AVRO": WireFormat.AVRO, "JSON": WireFormat.JSON_SCHEMA, "PROTOBUF": WireFormat.PROTOBUF}
+_TYPES = {kind: name for name, kind in _KINDS.items()}
+_NOT_THERE = {40401, 40402, 40403}
+"""Error codes of a registry that is sure: no such subject, version, schema. Any other 404 is somebody else's."""
+_RETRIES, _WAIT_MS, _LONGEST_WAIT_MS = 2, 200, 1000
+_SECOND_LOOK_S = 0.5
+"""After so long a schema that is not there is asked for again: a follower may be behind its leader."""
+_DEEPEST = 32
+"""References of references."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A schema as it stands under a subject."""
+
+    id: int
+    version: int
+    new: bool
+    """Whether it was not there before."""
+
+
+class Registry:
+    """A connection to a registry. For one thread at a time."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        """Ask nothing yet; `settings.url` is set.
+
+        Raises:
+            RegistryRefused: a certificate or key cannot be read.
+        """
+        self.url = settings.url or ""
+        self._schemas: dict[str, RegisteredSchema] = {}
+        config = settings.client_config() | {
+            "max.retries": _RETRIES,
+            "retries.wait.ms": _WAIT_MS,
+            "retries.max.wait.ms": _LONGEST_WAIT_MS,
+        }
+        try:
+            self._client = SchemaRegistryClient(config)
+        except (OSError, ValueError) as error:
+            raise RegistryRefused(self.url, "reading certificates", type(error).__name__) from error
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def schema(self, key: str) -> RegisteredSchema | None:
+        """The schema of a key as in `Schemas`; None only where the registry is sure that it has none.
+
+        Raises:
+            RegistryUnavailable: it does not answer, or something else answers in its place.
+            RegistryRefused: it refuses our credentials, or has a kind of schema that nobody reads.
+        """
+        if key not in self._schemas:
+            found = self._asked(key)
+            if found is None:
+                time.sleep(_SECOND_LOOK_S)
+                found = self._asked(key)
+            if found is None:
+                return None
+            self._schemas[key] = found
+        return self._schemas[key]
+
+    def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
+        """Version and schema that a subject has now; None where there is no such subject."""
+        doing = f"reading the subject {subject}"
+        found = self._ask(doing, lambda: self._client.get_latest_version(subject))
+        return None if found is None else (int(found.version or 0), self._resolved(found.schema, doing))
+
+    def lookup(self, subject: str, schema: RegisteredSchema) -> int | None:
+        """The id of a schema under a subject; None where it is not there."""
+        found = self._ask(f"looking {subject} up", lambda: self._client.lookup_schema(subject, _sent(schema)))
+        return None if found is None else found.schema_id
+
+    def publish(self, subject: str, schema: RegisteredSchema, compatibility: str) -> Published:
+        """Register a schema under a subject, whose compatibility mode is set first.
+
+        Args:
+            subject: As in `orders-value`.
+            schema: Without references.
+            compatibility: In the registry's words, as in `BACKWARD_TRANSITIVE`.
+
+        Durable on return: the schema stands under the subject, as far as the registry keeps what it has.
+        If it dies halfway: the mode may be set and the schema not be there; calling again does the rest.
+
+        Raises:
+            RegistryUnavailable: it does not answer.
+            RegistryRefused: it refuses us, or the schema because it is not compatible with those before.
+        """
+        before = self.lookup(subject, schema)
+        level = self._ask(f"reading the mode of {subject}", lambda: self._client.get_config(subject))
+        if level is None or level.compatibility_level != compatibility:
+            self._ask(
+                f"setting the mode of {subject}",
+                lambda: self._client.set_compatibility(subject_name=subject, level=compatibility),
+            )
+        doing = f"publishing a schema under {subject}"
+        if before is None:
+            self._ask(doing, lambda: self._client.register_schema(subject, _sent(schema)))
+        found = self._ask(doing, lambda: self._client.lookup_schema(subject, _sent(schema)))
+        if found is None or found.schema_id is None or found.version is None:
+            raise RegistryUnavailable(self.url, doing, "what was registered is not there")
+        return Published(found.schema_id, found.version, before is None)
+
+    def ping(self) -> int:
+        """Ask for the subjects; returns how many there are."""
+        return len(self._ask("listing subjects", self._client.get_subjects) or ())
+
+    def _asked(self, key: str) -> RegisteredSchema | None:
+        kind, _, value = key.partition(":")
+        doing = f"reading the schema {key}"
+        if kind == "id":
+            found = self._ask(doing, lambda: self._client.get_schema(int(value)))
+        else:
+            found = self._ask(doing, lambda: self._client.get_schema_by_guid(value))
+        return None if found is None else self._resolved(found, doing)
+
+    def _resolved(self, schema: Any, doing: str) -> RegisteredSchema:
+        references: dict[str, str] = {}
+        self._add_references(schema, references, _DEEPEST)
+        kind = _KINDS.get(schema.schema_type or "AVRO")
+        if kind is None or schema.schema_str is None:
+            raise RegistryRefused(self.url, doing, "it is neither Avro nor JSON Schema nor Protobuf")
+        return RegisteredSchema(kind, schema.schema_str, tuple(references.items()))
+
+    def _add_references(self, schema: Any, into: dict[str, str], depth: int) -> None:
+        for one in schema.references or ():
+            doing = f"reading version {one.version} of {one.subject}, which a schema refers to"
+            if depth == 0:
+                raise RegistryRefused(self.url, doing, "it refers to itself")
+            if one.name in into:
+                continue
+            found = self._ask(doing, lambda one=one: self._client.get_version(one.subject, one.version))  # type: ignore[misc]
+            if found is None or found.schema.schema_str is None:
+                raise RegistryUnavailable(self.url, doing, "it is not there")
+            self._add_references(found.schema, into, depth - 1)
+            into[one.name] = found.schema.schema_str
+
+    def _ask(self, doing: str, question: Callable[[], _Answer]) -> _Answer | None:
+        """The answer; None where the registry is sure that there is none."""
+        try:
+            return question()
+        except SchemaRegistryError as error:
+            status, code = error.http_status_code, error.error_code
+            if status == 404 and code in _NOT_THERE:
+                return None
+            if status in {401, 403}:
+                raise RegistryRefused(self.url, doing, f"HTTP {status}") from error
+            if status in {409, 422} and code != SchemaRegistryError.UNKNOWN:
+                raise RegistryRefused(self.url, doing, str(error.error_message)) from error
+            raise RegistryUnavailable(self.url, doing, f"HTTP {status}") from error
+        except (httpx2.HTTPError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            # The last four: what answered is no registry.
+            raise RegistryUnavailable(self.url, doing, f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _sent(schema: RegisteredSchema) -> Schema:
+    return Schema(schema.text, _TYPES[schema.kind])
