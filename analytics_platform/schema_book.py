@@ -36,7 +36,7 @@ SCHEMA = pl.Schema(
 
 def spec(domain: str) -> TableSpec:
     """The table of a domain's schemas."""
-    return TableSpec("schema", domain, SCHEMA, (), f"By which schemas values of the domain {domain} were written.")
+    return TableSpec("registry", domain, SCHEMA, (), f"By which schemas values of the domain {domain} were written.")
 
 
 class SchemaBook:

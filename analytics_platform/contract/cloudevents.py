@@ -49,15 +49,16 @@ def reading(contract: EventContract, mode: int) -> EventContract:
     return replace(contract, envelope=places, payload_in="data" if mode == STRUCTURED else None)
 
 
-def modes(records: pl.DataFrame) -> tuple[pl.Series, list[str]]:
+def modes(records: pl.DataFrame, *, framed: bool = False) -> tuple[pl.Series, list[str]]:
     """For each record its mode, or -1 minus the number of the sentence that says why it is in none.
 
+    Where values come `framed`, and are in JSON by now, the data of binary mode may have had any content type.
     A record without a value, or with a part of one, has a mode whatever its headers: what it lacks is told first.
     """
     headers = records.select(_last(_CONTENT_TYPE), _last(_SPECVERSION_HEADER))
     # Producers share a few pairs of them, so distinct pairs are looked at, not records.
     found = headers.unique(maintain_order=True)
-    verdicts = [_mode(*pair) for pair in found.iter_rows()]
+    verdicts = [_mode(*pair, framed=framed) for pair in found.iter_rows()]
     sentences = sorted({verdict for verdict in verdicts if isinstance(verdict, str)})
     numbers = [-1 - sentences.index(one) if isinstance(one, str) else one for one in verdicts]
     found = found.with_columns(pl.Series("mode", numbers, pl.Int32))
@@ -112,7 +113,7 @@ def _last(name: str) -> pl.Expr:
 
 
 @lru_cache(maxsize=4096)
-def _mode(content_type: bytes | None, specversion: bytes | None) -> int | str:
+def _mode(content_type: bytes | None, specversion: bytes | None, *, framed: bool) -> int | str:
     """The mode that a record's headers say, or why it can't be read in any."""
     said = None if content_type is None else content_type.decode(errors="replace")
     if said is not None and said.lower().startswith(_CLOUDEVENTS):
@@ -121,7 +122,7 @@ def _mode(content_type: bytes | None, specversion: bytes | None) -> int | str:
         return f"neither a header {_CONTENT_TYPE} of {_CLOUDEVENTS}+json nor a header {_SPECVERSION_HEADER}"
     if specversion != SPECVERSION.encode():
         return f"header {_SPECVERSION_HEADER}: not {SPECVERSION}"
-    if said is not None and not _is_json(said):
+    if said is not None and not framed and not _is_json(said):
         return f"header {_CONTENT_TYPE}: not JSON"
     return BINARY
 

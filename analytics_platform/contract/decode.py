@@ -26,10 +26,10 @@ from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
 from analytics_platform.contract.schema import LINEAGE_SCHEMA, silver_schema
-from analytics_platform.contract.unframe import unframed
+from analytics_platform.contract.unframe import unframed, wires
 from analytics_platform.contract.wire import header_fields
 from analytics_platform.errors import AccountingBroken
-from analytics_platform.kafka.frame import NO_SCHEMAS, Schemas
+from analytics_platform.kafka.frame import NO_SCHEMAS, Schemas, WireFormat
 
 MAX_DEPTH = 128
 """Objects and arrays inside each other that a value may have. Far below where Python's own limit would depend on
@@ -118,7 +118,7 @@ def _decode_cloudevents(
     connection: duck.DuckDBPyConnection,
 ) -> dict[int, Rejected]:
     """The same as `_decode_topic`, each mode of CloudEvents by its own reading of the contracts."""
-    mode, sentences = modes(records)
+    mode, sentences = modes(records, framed=wires(contracts) != {WireFormat.JSON})
     faults: dict[int, Rejected] = {}
     for number, sentence in enumerate(sentences):
         fault = Rejected((Reason.UNSUPPORTED_CONTENT,), (sentence,))

@@ -1,4 +1,4 @@
-"""What a change of the envelope means to those who hold on to the contract before it."""
+"""What a change of the envelope, or of the format it comes in, means to those who hold on to the contract before it."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,17 @@ from analytics_platform.contract.model import ENVELOPE, EventContract
 
 def envelope_changes(old: EventContract, new: EventContract) -> Iterator[Difference]:
     """Every difference in where and how the fields of the envelope are sent."""
+    if old.wire is not new.wire:
+        yield Difference(
+            "wire",
+            f"{old.wire} -> {new.wire}",
+            Verdict.MAJOR,
+            "Whoever reads by the older version cannot read values in another format; the platform reads both as long as "
+            "both versions are there.",
+            f"Leave it at {old.wire}, or raise the major version.",
+            False,
+            False,
+        )
     if (old.cloudevents is None) != (new.cloudevents is None):
         yield Difference(
             "envelope.style",

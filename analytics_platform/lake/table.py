@@ -13,7 +13,7 @@ from polars.datatypes import DataTypeClass
 from analytics_platform.errors import SchemaChanged
 from analytics_platform.lake.durability import sync_folder, sync_folders, sync_version
 
-LAYERS = ("bronze", "quarantine", "silver", "gold", "reference", "erasure")
+LAYERS = ("bronze", "quarantine", "silver", "gold", "reference", "erasure", "registry")
 
 _UNSURE = 3
 """So many of the newest versions may have been left unforced by processes that died: one each."""
