@@ -141,14 +141,15 @@ def _sql(contract: EventContract) -> str:
     plain = [key for key in known if "[*]" not in key[0]]
     lists = [key for key in known if "[*]" in key[0]]
     keys = [f"json_keys(v, [{', '.join(duck.literal(path) for path, _ in plain)}])"] if plain else []
-    # Of a list's objects each name counts once: rows are counted, not objects.
-    keys += [f"[list_distinct(flatten(json_keys(v, {duck.literal(path)})))]" for path, _ in lists]
+    # Sorted, so that rows share lists however many objects of whatever order they hold.
+    keys += [f"[list_sort(list_distinct(flatten(json_keys(v, {duck.literal(path)}))))]" for path, _ in lists]
     objects = ", ".join(
         f"({number}, {duck.literal(key[1])}, [{', '.join(map(duck.literal, sorted(known[key])))}]::VARCHAR[])"
         for number, key in enumerate([*plain, *lists], start=1)
     )
     named = f"CASE WHEN length(k) <= {_LONGEST} AND regexp_full_match(k, '{_FIELD}') THEN k ELSE '{OTHER}' END"
-    # Producers share a few lists of keys, so distinct lists are looked at, not rows.
+    # Producers share a few lists of keys, so distinct lists are looked at, not rows. Two names of a row may have become
+    # one, or stand in two objects of a list: rows are counted, so each counts once.
     return (
         f"WITH objects(o, prefix, known) AS (VALUES {objects}),"
         f" found AS (SELECT c, {' || '.join(keys)} AS keys FROM {_ROWS}),"
