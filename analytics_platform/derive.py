@@ -19,6 +19,7 @@ import polars as pl
 
 from analytics_platform import bronze, erasure, quarantine, silver
 from analytics_platform.contract.model import Domain, EventContract
+from analytics_platform.contract.newer import Sights
 from analytics_platform.contract.treatment import key_names
 from analytics_platform.errors import AccountingBroken, KeyMissing
 from analytics_platform.judge import Judged, judge
@@ -64,6 +65,8 @@ class Taken:
     rejected: Mapping[str, int]
     """Rows of the quarantine by the event type they claim."""
     newest_occurred_at: Mapping[str, datetime]
+    newer: Sights
+    """What rows had that claim a newer version than any known; of event types of which this call placed something."""
 
 
 def silvers(domain: Domain, topic: str, halted: Collection[str] = ()) -> Mapping[str, TableSpec]:
@@ -159,13 +162,16 @@ def take_in(
         for name in silvers(domain, part.log.topic, halted)
     }
     lap("silver")
+    rejected = dict(quarantined["event_type"].drop_nulls().value_counts().iter_rows())
+    placed = {*rejected, *(name for name, split in splits.items() if split.kept.height or split.duplicates.height)}
     return Taken(
         _accounts(part, judged, splits, quarantined),
         {name: split.kept.height for name, split in splits.items()},
         {name: split.duplicates.height for name, split in splits.items()},
         code_counts(quarantined),
-        dict(quarantined["event_type"].drop_nulls().value_counts().iter_rows()),
+        rejected,
         {name: split.kept["occurred_at"].max() for name, split in splits.items() if split.kept.height},  # type: ignore[misc]
+        {sight: count for sight, count in judged.newer.items() if sight.event in placed},
     )
 
 

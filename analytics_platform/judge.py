@@ -7,7 +7,7 @@ A pure function of the records, the contracts and the keys: so a stream, a rebui
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.lift import lift
 from analytics_platform.contract.model import EventContract
+from analytics_platform.contract.newer import Sights, together
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
 from analytics_platform.contract.treat import treated
@@ -35,6 +36,8 @@ class Judged:
     """Valid rows by event type, in the columns of silver."""
     rejected: pl.DataFrame
     """In the columns of `REJECT_SCHEMA`."""
+    newer: Sights = field(default_factory=dict)
+    """What rows had that claim a newer version than any known; among them such as break a rule and are rejected."""
 
     def good_coordinates(self) -> pl.DataFrame:
         """topic_id, partition, offset and event_type of every valid row."""
@@ -76,7 +79,7 @@ def judge(
         if missing:
             raise KeyMissing(versions[0].header.domain, missing)
         good[name] = treated(rows, versions, keys)
-    return Judged(good, judged.rejected)
+    return Judged(good, judged.rejected, judged.newer)
 
 
 def true_values(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas = NO_SCHEMAS) -> Judged:
@@ -124,7 +127,7 @@ def _without_poison(
     good = {
         name: pl.concat([half.good[name] for half in halves if name in half.good], how="diagonal") for name in names
     }
-    return Judged(good, pl.concat([half.rejected for half in halves]))
+    return Judged(good, pl.concat([half.rejected for half in halves]), together(half.newer for half in halves))
 
 
 def _judge(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas) -> Judged:
@@ -141,7 +144,9 @@ def _judge(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: S
                 good[name].append(lifted.rows)
                 rejected += [checked.rejected, lifted.rejected]
     judged = Judged(
-        {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames}, pl.concat(rejected)
+        {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames},
+        pl.concat(rejected),
+        decoded.newer,
     )
     _each_once(records, judged)
     return judged

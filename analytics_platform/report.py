@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from analytics_platform.contract.newer import Sights
 from analytics_platform.kafka.offsets import OffsetRange
 
 
@@ -57,6 +58,8 @@ class BatchReport:
     """Of the rows added, by event type; types without rows are left out."""
     seconds: Mapping[str, float]
     """By stage: read, bronze, decode, quarantine, silver."""
+    newer: Sights = field(default_factory=dict)
+    """What rows had that claim a newer version than any known; rows judged again after a crash may count again."""
 
     @property
     def total(self) -> Account:
@@ -119,6 +122,8 @@ class BurstReport:
     size_bytes: int = 0
     halted: Mapping[str, str] = field(default_factory=dict)
     """Event types that do not enter silver for now, with the sentence that says why."""
+    newer: Sights = field(default_factory=dict)
+    """As of the batches."""
 
     @property
     def total(self) -> Account:

@@ -316,6 +316,7 @@ class _Burst:
             size_bytes=size_bytes,
             newest_occurred_at=taken.newest_occurred_at,
             seconds=watch.stages,
+            newer=taken.newer,
         )
         self.tally.batch(report)
         self.on_batch(report)

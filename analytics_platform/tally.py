@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from analytics_platform.contract.newer import Sights, together
 from analytics_platform.report import NOTHING, Account, BatchReport, BurstReport, MartReport
 
 
@@ -26,6 +27,7 @@ class Tally:
     halted: dict[str, str] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
+    newer: Sights = field(default_factory=dict)
 
     def batch(self, report: BatchReport) -> None:
         """Add one micro-batch."""
@@ -43,6 +45,7 @@ class Tally:
         for stage, seconds in report.seconds.items():
             self.seconds[stage] += seconds  # type: ignore[assignment]
         self.size_bytes += report.size_bytes
+        self.newer = together([self.newer, report.newer])
 
     def mart(self, report: MartReport) -> None:
         """Add one update of a mart."""
@@ -71,4 +74,5 @@ class Tally:
             seconds=dict(self.seconds),
             ended=ended,
             size_bytes=self.size_bytes,
+            newer=self.newer,
         )

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from analytics_platform.cli import app, exit_code, run
 from analytics_platform.cli.call import did_you_mean
 from analytics_platform.cli.rebuild import parse_hours
+from analytics_platform.contract.load import load_catalog
 from analytics_platform.errors import (
     AccessDenied,
     AnalyticsError,
@@ -35,6 +36,7 @@ from analytics_platform.errors import (
 )
 from analytics_platform.kafka.produce import Record, create_topic, send
 from analytics_platform.settings import KafkaSettings
+from analytics_platform.write import Event, Writer
 
 ROOT = Path(__file__).parent.parent
 CONTRACTS = ROOT / "contracts"
@@ -413,6 +415,23 @@ def topic(embedded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str
     (folder / "flights" / "weather_observed" / "1.0.0.odcs.yaml").write_text(text.replace("flights.weather", topic))
     monkeypatch.setenv("ANALYTICS_CONTRACTS", str(folder))
     return topic
+
+
+def test_producers_ahead_of_the_contracts(topic: str, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]):
+    seen = {"origin": "JFK", "observed_at": "2013-01-01T05:00:00Z"}
+    writer = Writer(load_catalog(tmp_path / "contracts"), source="x")
+    at = datetime(2013, 1, 1, 5, tzinfo=UTC)
+    ready, faults = writer.prepared([Event("weather_observed", seen, at, trace_id="a" * 32)])
+    writer.close()
+    assert faults == []
+    event = json.loads(ready[0].record.value or b"") | {"schema_version": "1.9.0", "snow_in": 1}
+    (tmp_path / "ahead.jsonl").write_text(json.dumps(event) + "\n")
+    assert called(capsysbinary, "produce", "ahead.jsonl", "--topic", topic, "--create")[0] == 0
+    code, out, _ = called(capsysbinary, "stream", "--once")
+    assert (code, out.splitlines()[-2]) == (
+        0,
+        "weather_observed: this lake knows 1.0.0, producers sent newer rows: 1 of 1.9.0 (snow_in in 1)",
+    )
 
 
 def test_from_a_file_to_sql(topic: str, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]):

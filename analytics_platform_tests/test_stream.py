@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from analytics_platform import bronze, gaps, gold, silver
 from analytics_platform.contract.model import Domain, Field, LogicalType
+from analytics_platform.contract.newer import Sight, together
 from analytics_platform.errors import BrokerUnavailable, OffsetGap
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import OffsetRange
@@ -112,6 +113,26 @@ def test_everything_there_is_in_several_batches(burst: Burst) -> None:
     alone.take_all()
     tables = {name: rows for name, rows in burst.shop().business().items() if name.startswith(("silver", "gold"))}
     assert shop.same(tables, {name: alone.business()[name] for name in tables})
+
+
+def test_producers_ahead_of_the_contracts(begun: Burst) -> None:
+    begun.batch_rows = 2
+    ahead = [order(order_id=f"ahead {number}", schema_version="1.3.0", discount=1) for number in range(3)]
+    begun.send({ORDERS: {0: [*ahead, order(order_id="not")]}})
+    lines: list[BatchReport] = []
+    seen = {Sight("order_placed", "1.0.0", "1.3.0", path): 3 for path in ("", "discount")}
+    assert begun.follow(on_batch=lines.append).newer == seen == together(line.newer for line in lines)
+    assert len(lines) > 1
+    assert begun.follow().newer == {}
+
+
+def test_producers_ahead_are_not_counted_again_for_a_type_contracted_later(burst: Burst) -> None:
+    later, burst.of = burst.of, shop.domain(events=("order_placed", "page_viewed"))
+    burst.send({ORDERS: {0: [order(order_id="ahead", schema_version="1.3.0", discount=1)]}})
+    assert sum(burst.follow().newer.values()) == 2
+    burst.of = later
+    report = burst.follow()
+    assert (report.batches, report.total.read, report.newer) == (1, 0, {})
 
 
 def test_nothing_new(begun: Burst) -> None:

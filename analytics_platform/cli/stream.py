@@ -73,6 +73,7 @@ def _follow(
     An error shows at once. One that may pass, as a broker that is down, is tried again where there is no budget; any
     other ends this domain only.
     """
+    from analytics_platform.contract.newer import sentences  # noqa: PLC0415
     from analytics_platform.query import refresh_database  # noqa: PLC0415
     from analytics_platform.stream import follow  # noqa: PLC0415
 
@@ -100,7 +101,7 @@ def _follow(
             refresh_database(settings)
         except QueryFailed as error:  # the tables are committed whatever becomes of the views
             screen.line(str(error))
-        for line in _troubles(report):
+        for line in (*_troubles(report), *sentences(report.newer)):
             screen.line(line)
         if budget_s is not None or stop.is_set():
             screen.line(_last_line(report))

@@ -23,6 +23,7 @@ from analytics_platform.contract.extract import BATCH, GIVEN, ROW, Extraction, d
 from analytics_platform.contract.gate import Gate
 from analytics_platform.contract.headers import header_columns, texts
 from analytics_platform.contract.model import Deprecation, EventContract
+from analytics_platform.contract.newer import Sights, sights, together
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
 from analytics_platform.contract.schema import LINEAGE_SCHEMA, silver_schema
@@ -56,6 +57,8 @@ class Decoded:
     records. Rows of several versions stand together, each naming its own in `_contract`."""
     rejected: pl.DataFrame
     """REJECT_SCHEMA, by partition and offset."""
+    newer: Sights
+    """What rows had that claim a newer version than the contract that read them."""
 
 
 def decode(
@@ -79,15 +82,16 @@ def decode(
             return decode(records, contracts, schemas, connection=opened)
     records = records.with_row_index(_PLACE)
     rows: dict[str, list[pl.DataFrame]] = {contract.name: [] for contract in contracts}
-    rejected = [pl.DataFrame(schema=REJECT_SCHEMA)]
+    rejected, newer = [pl.DataFrame(schema=REJECT_SCHEMA)], list[Sights]()
     for (topic,), part in records.partition_by("topic", maintain_order=True, as_dict=True).items():
         reads = [contract for contract in contracts if contract.topic == topic]
-        faults = _decode_topic(part, reads, schemas, rows, connection)
+        faults = _decode_topic(part, reads, schemas, rows, connection, newer=newer)
         places = sorted(faults)
         rejected.append(rejected_frame(part, places, [faults[place] for place in places]))
     return Decoded(
         rows={name: _together(frames, [one for one in contracts if one.name == name]) for name, frames in rows.items()},
         rejected=pl.concat(rejected).sort("partition", "offset", maintain_order=True),
+        newer=together(newer),
     )
 
 
@@ -97,14 +101,16 @@ def _decode_topic(
     schemas: Schemas,
     rows: dict[str, list[pl.DataFrame]],
     connection: duck.DuckDBPyConnection,
+    *,
+    newer: list[Sights],
 ) -> dict[int, Rejected]:
-    """Add the rows of one topic's records to `rows`; return the rejected by their place in `records`."""
+    """Add the rows of one topic's records to `rows` and their counts to `newer`; return the rejected by their place."""
     if not contracts:
         stray = Rejected((Reason.UNKNOWN_EVENT_TYPE,), ("no contract names this topic",))
         return dict.fromkeys(range(records.height), stray)
     read = unframed(records, contracts, schemas)
     decode_all = _decode_part if contracts[0].cloudevents is None else _decode_cloudevents
-    found = decode_all(read.records, contracts, rows, connection)
+    found = decode_all(read.records, contracts, rows, connection, newer=newer)
     if not read.faults:
         return found
     places = [place for place in range(records.height) if place not in read.faults]
@@ -116,6 +122,8 @@ def _decode_cloudevents(
     contracts: Sequence[EventContract],
     rows: dict[str, list[pl.DataFrame]],
     connection: duck.DuckDBPyConnection,
+    *,
+    newer: list[Sights],
 ) -> dict[int, Rejected]:
     """The same as `_decode_topic`, each mode of CloudEvents by its own reading of the contracts."""
     mode, sentences = modes(records, framed=wires(contracts) != {WireFormat.JSON})
@@ -126,7 +134,7 @@ def _decode_cloudevents(
     for one in (STRUCTURED, BINARY):
         places = (mode == one).arg_true()
         if not places.is_empty():
-            found = _decode_part(records[places], readings(contracts, one), rows, connection)
+            found = _decode_part(records[places], readings(contracts, one), rows, connection, newer=newer)
             faults |= {places[place]: fault for place, fault in found.items()}
     return faults
 
@@ -136,6 +144,8 @@ def _decode_part(
     contracts: Sequence[EventContract],
     rows: dict[str, list[pl.DataFrame]],
     connection: duck.DuckDBPyConnection,
+    *,
+    newer: list[Sights],
 ) -> dict[int, Rejected]:
     """The same as `_decode_topic`, where every record is read in one way."""
     faults = dict(_screened(records))
@@ -161,8 +171,9 @@ def _decode_part(
             continue
         part = kept if chosen.len() == kept.height else kept[chosen]
         said = headers if headers is None or chosen.len() == kept.height else headers[chosen]
-        found, wrong = _extract(part, said, contract, connection)
+        found, wrong, ahead = _extract(part, said, contract, connection)
         rows[contract.name].append(found)
+        newer.append(ahead)
         for n, fault in wrong.items():
             place = chosen[n]
             claims = gate.claims(values[place], {} if headers is None else headers.row(place, named=True))
@@ -221,8 +232,8 @@ def _extract(
     headers: pl.DataFrame | None,
     contract: EventContract,
     connection: duck.DuckDBPyConnection,
-) -> tuple[pl.DataFrame, dict[int, Fault]]:
-    """The rows of records that the gate gave to one contract, and by place what only the batch decoder finds."""
+) -> tuple[pl.DataFrame, dict[int, Fault], Sights]:
+    """The rows of records that the gate gave to one contract, by place what only the batch decoder finds, and what is newer."""
     wanted = extraction(contract)
     batch = pl.DataFrame(
         {"n": pl.int_range(records.height, dtype=pl.Int64, eager=True), "v": records["value"].cast(pl.String)}
@@ -247,11 +258,13 @@ def _extract(
     for n, fault in _flagged(typed, wanted).items():
         faults.setdefault(n, fault)
     if faults:
-        typed = typed.filter(~pl.col(ROW).is_in(list(faults)))
+        good = ~typed[ROW].is_in(list(faults))
+        batch, typed = batch.filter(good), typed.filter(good)
+    ahead = sights(batch, typed["schema_version"], contract, connection)
     origin = records.select(_PLACE, *(pl.col(name[1:]).alias(name) for name in _COORDINATES))[typed[ROW]]
     label, key_hash = pl.lit(contract.label, pl.String).alias("_contract"), typed["_key_hash"]
     names = [field.name for field in contract.fields]
-    return typed.select(names).hstack(origin).with_columns(label, key_hash), faults
+    return typed.select(names).hstack(origin).with_columns(label, key_hash), faults, ahead
 
 
 def _flagged(typed: pl.DataFrame, wanted: Extraction) -> dict[int, Fault]:

@@ -61,6 +61,9 @@ def load_event(path: Path) -> EventContract:
         check_standard(source)
         check_vendor(source, Kind.EVENT)
     root = source.root
+    for key in ("domain", "name"):  # which the standard does not require, and no folder says here
+        if source.data is not None and not root[key].text:
+            root[key].refuse(f"is the name of the {'event' if key == 'name' else key}")
     if source.data is None or source.complaints:
         raise ContractError(_in_order(source.complaints))
     event = event_of(source, root["domain"].text, root["name"].text, root["version"].text)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from analytics_platform.contract.model import Domain, table_name
+from analytics_platform.contract.newer import sentences
 from analytics_platform.defs.specs import asset_key, events_by_type
 from analytics_platform.report import NOTHING, BurstReport, RebuildReport
 
@@ -57,7 +58,7 @@ def burst_results(
         age = {} if newest is None else {"freshness_seconds": (now - newest).total_seconds()}
         yield dg.MaterializeResult(
             asset_key=asset_key("silver", name),
-            metadata={"rows": kept, "duplicate": duplicate, **age, **_pace(kept, took)},
+            metadata={"rows": kept, "duplicate": duplicate, **age, **_newer(name, report), **_pace(kept, took)},
         )
     for mart in domain.marts:
         done = report.marts.get(mart.name)
@@ -110,6 +111,13 @@ def rebuild_line(report: RebuildReport) -> str:
     removed, added = sum(report.removed.values()), sum(report.added.values())
     told = f"{removed:,} rows removed, {added:,} added" if report.changed else "every table was as it should be"
     return f"{report.domain}: {report.records:,} records of {report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M}; {told}"
+
+
+def _newer(event: str, report: BurstReport) -> dict[str, float | str]:
+    """How many rows claimed a newer version than any known, and in words what they had; nothing where none did."""
+    found = {sight: count for sight, count in report.newer.items() if sight.event == event}
+    rows = sum(count for sight, count in found.items() if not sight.path)
+    return {"newer_version_rows": rows, "newer_versions": "\n".join(sentences(found))} if found else {}
 
 
 def _pace(rows: int, took: timedelta) -> dict[str, float]:

@@ -271,46 +271,6 @@ def test_row_rules() -> None:
     ]
 
 
-AVRO: dict[str, tuple[tuple[Field, ...], tuple[Field, ...], bool]] = {
-    # Specification 1.12.0, "Schema Resolution": writer, reader, whether the reader understands.
-    "the ordering of fields may be different": ((*one("a"), *one("b")), (*one("b"), *one("a")), True),
-    "the writer's record contains a field the reader's does not": ((*one("a"), *one("b")), one("a"), True),
-    "the reader's record has a field without a default that the writer's does not": (
-        one("a"),
-        (*one("a"), *one("b")),
-        False,
-    ),
-    "the reader's record has a field with a default that the writer's does not": (
-        one("a"),
-        (*one("a"), *one("b", required=False)),
-        True,
-    ),
-    "the writer's symbol is not present in the reader's enum": (
-        one(rules=Rules(enum=("a", "b"))),
-        one(rules=Rules(enum=("a",))),
-        False,
-    ),
-    "the reader's enum has all of the writer's symbols": (
-        one(rules=Rules(enum=("a",))),
-        one(rules=Rules(enum=("a", "b"))),
-        True,
-    ),
-    "arrays: the resolution is applied recursively to the item types": (
-        inside(SKU),
-        inside(SKU, field("more")),
-        False,
-    ),
-    "the reader's is a union and the writer's is not": (one(), one(required=False), True),
-    "the writer's is a union and the reader's is not": (one(required=False), one(), False),
-}
-
-
-@pytest.mark.parametrize("case", AVRO)
-def test_schema_resolution_of_the_avro_specification(case: str) -> None:
-    writer, reader, understood = AVRO[case]
-    assert all(item[3] for item in changes(writer, reader)) is understood
-
-
 # --- the law: what is called backward compatible is -----------------------------------------------------------------------
 
 NUMBERS = st.integers(-3, 6)

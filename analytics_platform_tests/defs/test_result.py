@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from analytics_platform.contract.newer import Sight
 from analytics_platform.defs.checks import burst_checks
 from analytics_platform.defs.result import burst_line, burst_results, rebuild_line, rebuild_results
 from analytics_platform.report import Account, BurstReport, MartReport, RebuildReport
@@ -73,6 +74,18 @@ def test_a_table_without_news_is_not_materialized():
         },
         "gold/carrier_daily": {"rows": 40, "windows": 3, "seconds": 0.5},
     }
+
+
+def test_producers_are_ahead_of_the_contracts():
+    seen = {Sight("flight_departed", "1.2.0", "1.3.0", path): count for path, count in (("", 7), ("gate", 5))}
+    results = burst_results(flights(), burst(newer=seen), took=timedelta(seconds=10), now=NOW)
+
+    told = {result.asset_key.to_user_string(): result.metadata or {} for result in results if result.asset_key}
+    assert [name for name, metadata in told.items() if "newer_version_rows" in metadata] == ["silver/flight_departed"]
+    assert told["silver/flight_departed"]["newer_version_rows"] == 7
+    assert told["silver/flight_departed"]["newer_versions"] == (
+        "flight_departed: this lake knows 1.2.0, producers sent newer rows: 7 of 1.3.0 (gate in 5)"
+    )
 
 
 def test_all_is_well():
