@@ -38,7 +38,9 @@ class Encoder:
         self._id = schema_id
         if contract.cloudevents is not None:
             contract = reading(contract, BINARY)
-        self._decode = msgspec.json.Decoder(struct_type(contract.name, wire_fields(contract))).decode
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(
+            struct_type(contract.name, wire_fields(contract))
+        ).decode
         self._write: Callable[[dict[str, Any]], bytes] | None = None
         if schema.kind is WireFormat.AVRO:
             self._write = _avro_writer(schema)
