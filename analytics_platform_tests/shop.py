@@ -31,6 +31,7 @@ from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.reference import load_reference
 from analytics_platform.refetch import batch_metadata
 from analytics_platform.report import MartReport
+from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 
 ORDERS, VISITS = "shop.orders", "shop.visits"
@@ -393,7 +394,8 @@ class Shop:
     def catch_up(self, topic: str, topic_id: str = "t1") -> int:
         """Take into silver what bronze has."""
         partitions = sorted(self.values[topic])
-        return catch_up(self.lake, self.domain, log_of(topic, topic_id), partitions, self.settings, clock=self.clock)
+        log, book = log_of(topic, topic_id), SchemaBook(self.lake, self.domain.name, self.settings.registry)
+        return catch_up(self.lake, self.domain, log, partitions, self.settings, book=book, clock=self.clock)
 
     def refresh(self, topic_id: str = "t1") -> dict[str, MartReport | None]:
         """Bring the reference table and both marts up to date."""
