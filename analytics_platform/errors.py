@@ -4,6 +4,7 @@
     ├── SettingsError               an ANALYTICS_* variable is unknown or does not fit
     │   └── KeyMissing              contracts name a key that the settings do not have
     ├── ContractError               contracts are wrong; holds every complaint, not only the first
+    ├── NotInProtobuf               a contract has a field that Protobuf cannot carry
     ├── RevisionUnknown             git cannot say what contracts were at a revision
     ├── InvalidEvents               events that a producer wants to send do not fit their contracts; holds every fault
     ├── KafkaError
@@ -79,6 +80,17 @@ class ContractError(AnalyticsError):
         """`complaints`: one per fault; each one's `str` names file, line or key, what was found and what is allowed."""
         self.complaints = tuple(complaints)
         super().__init__("\n".join(str(complaint) for complaint in self.complaints))
+
+
+class NotInProtobuf(AnalyticsError):
+    """A contract cannot be written as a .proto file."""
+
+    def __init__(self, contract: str, path: str, why: str) -> None:
+        """`contract`: its label; `path`: of the field, as in `lines[].tags`; `why`: after `cannot carry <path>:`."""
+        self.contract, self.path, self.why = contract, path, why
+        super().__init__(
+            f"{contract}: Protobuf cannot carry {path}: {why}. Avro and JSON Schema can: see docs/schemas.md#protobuf."
+        )
 
 
 class RevisionUnknown(AnalyticsError):

@@ -15,6 +15,7 @@ class Format(StrEnum):
     JSON = "json"
     JSON_CLOSED = "json-closed"
     AVRO = "avro"
+    PROTOBUF = "protobuf"
 
 
 def schema(
@@ -23,12 +24,13 @@ def schema(
     version: Annotated[str | None, typer.Option(help="Of the contract; by default its newest.")] = None,
     form: Annotated[
         Format,
-        typer.Option("--format", help="JSON Schema, open or closed to fields it does not name, or Avro."),
+        typer.Option("--format", help="JSON Schema, open or closed to fields it does not name, Avro, or Protobuf."),
     ] = Format.JSON,
 ) -> None:
     """Print the schema of an event's value, made from its contract."""
     from analytics_platform.contract.avro import avro_schema  # noqa: PLC0415
     from analytics_platform.contract.json_schema import json_schema  # noqa: PLC0415
+    from analytics_platform.contract.proto import proto_schema  # noqa: PLC0415
 
     events = [item for domain in call_of(context).domains(None) for item in domain.events]
     versions = [item for item in events if item.name == event]
@@ -40,5 +42,8 @@ def schema(
         known = [item.header.version for item in versions]
         raise typer.BadParameter(f"{event} has no version {version!r}{did_you_mean(str(version), known)}")
     contract = max(chosen, key=lambda item: item.order)
+    if form is Format.PROTOBUF:
+        say(proto_schema(contract, versions).rstrip())
+        return
     made = avro_schema(contract) if form is Format.AVRO else json_schema(contract, closed=form is Format.JSON_CLOSED)
     say(json.dumps(made, indent=2, ensure_ascii=False))

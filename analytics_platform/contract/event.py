@@ -20,6 +20,7 @@ from analytics_platform.contract.model import (
     RowRule,
     table_name,
 )
+from analytics_platform.contract.proto import unsayable
 from analytics_platform.contract.source import Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
 from analytics_platform.contract.treatment import check_treatments, subject_of
@@ -48,7 +49,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
     envelope = envelope_of(ours(source.root, "envelope"), by_name, name)
     identity = _identity(source, ours(source.root, "identity"), by_name)
     check_treatments(schema, tuple(by_name.values()), ours(source.root, "envelope"), identity)
-    return EventContract(
+    contract = EventContract(
         header=header,
         topic=_topic(schema),
         fields=(*(by_name[key] for key in ENVELOPE if key in by_name), *payload),
@@ -66,6 +67,8 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         generate_trace_id=envelope.generate_trace_id,
         wire=_wire(ours(source.root, "wire")),
     )
+    _check_wire(ours(source.root, "wire"), contract)
+    return contract
 
 
 def _wire(node: Node) -> WireFormat:
@@ -75,6 +78,13 @@ def _wire(node: Node) -> WireFormat:
         node.refuse(one_of(WireFormat, node.value))
         return WireFormat.JSON
     return WireFormat(node.text)
+
+
+def _check_wire(node: Node, contract: EventContract) -> None:
+    if contract.wire is WireFormat.PROTOBUF and not node.source.complaints:
+        others = [one for one in WireFormat if one is not WireFormat.PROTOBUF]
+        for path, why in unsayable(contract):
+            node.refuse(f"{one_of(others)}: Protobuf cannot carry {path}, since {why}")
 
 
 def _topic(schema: Node) -> str:

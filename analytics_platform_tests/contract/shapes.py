@@ -1,5 +1,6 @@
 """Payloads of every type and rule, and events that mostly fit them, for properties."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -51,6 +52,13 @@ def _some(names: str) -> st.SearchStrategy[tuple[Field, ...]]:
 def payloads() -> st.SearchStrategy[tuple[Field, ...]]:
     """An `order_id`, and some of the others."""
     return _some("sinbtdolm").map(lambda found: (field("order_id"), *found))
+
+
+def in_protobuf(of: Field) -> Field:
+    """The field without what Protobuf cannot carry."""
+    rules = of.rules if of.required else replace(of.rules, min_items=None)
+    item = None if of.item is None else replace(in_protobuf(of.item), required=True)
+    return replace(of, rules=rules, item=item, fields=tuple(in_protobuf(one) for one in of.fields))
 
 
 def events(of: tuple[Field, ...]) -> st.SearchStrategy[dict[str, Any]]:
