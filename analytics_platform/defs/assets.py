@@ -10,6 +10,7 @@ import polars as pl
 
 from analytics_platform import quarantine
 from analytics_platform.alert import post, unseen
+from analytics_platform.contract.edition import Edition
 from analytics_platform.contract.model import Domain, ReferenceContract
 from analytics_platform.defs.checks import accounting_broken, burst_checks, check_specs, new_findings
 from analytics_platform.defs.config import BurstConfig, ranges_by_topic
@@ -105,6 +106,7 @@ def _burst(
         return
     budget = settings.burst if config.budget_seconds is None else timedelta(seconds=config.budget_seconds)
     began, since = time.monotonic(), clock()
+    edition = Edition(domain, settings.contracts)
     with draining() as told:
         report: BurstReport = follow(
             domain,
@@ -114,7 +116,7 @@ def _burst(
             budget=budget,
             idle=settings.idle,
             until=hour.end,
-            stop=told.is_set,
+            stop=lambda: told.is_set() or _superseded(context, edition),
             on_batch=lambda batch: _log_batch(context, batch),
             on_mart=lambda mart: _log_mart(context, mart),
         )
@@ -137,6 +139,13 @@ def _burst(
             yield found
     if drained and _canceling(context):
         raise KeyboardInterrupt  # everything is written and told; Dagster marks the run as canceled
+
+
+def _superseded(context: dg.AssetExecutionContext, edition: Edition) -> bool:
+    found = edition.is_superseded()
+    if found:
+        context.log.info(f"The contracts of {edition.domain} changed; the next burst follows by the new ones.")
+    return found
 
 
 def _rebuild(

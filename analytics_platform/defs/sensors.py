@@ -160,7 +160,8 @@ def domain_sensor(
         try:
             with KafkaLog(settings) as log:
                 if burst is not None:
-                    return _skip(context, at_work(*burst, plan_domain(domain, settings, log).lag))
+                    plan = plan_domain(domain, settings, log)
+                    return _skip(context, _with_stopped(at_work(*burst, plan.lag), plan))
                 decision = _decide_when_news(domain, settings, log, cursor=cursor, clock=clock, deadline=deadline)
         except KafkaError as error:
             return _skip(context, str(error) if burst is None else at_work(*burst, None))

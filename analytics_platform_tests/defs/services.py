@@ -109,6 +109,37 @@ class Services:
         )["sensorOrError"]["sensorState"]["id"]
         self.query("mutation($i: String!) { stopSensor(id: $i) { __typename } }", i=state)
 
+    def reload(self) -> None:
+        """What the button on the Deployment page does; on return the new code is loaded."""
+        found = self.query(
+            "mutation($n: String!) { reloadRepositoryLocation(repositoryLocationName: $n) { __typename "
+            "... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } } } }",
+            n=LOCATION,
+        )["reloadRepositoryLocation"]
+        assert found["locationOrLoadError"]["__typename"] == "RepositoryLocation", found
+
+    def launch(self, job: str, config: Mapping[str, Any]) -> str:
+        """Start a job as its launchpad does, and wait until it succeeded; its run's id."""
+        found = self.query(
+            "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
+            "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            p={
+                "selector": {**REPOSITORY, "jobName": job},
+                "runConfigData": {"ops": {f"{job}_rows": {"config": config}}},
+                "mode": "default",
+            },
+        )["launchRun"]
+        assert found["__typename"] == "LaunchRunSuccess", found
+        run: str = found["run"]["runId"]
+        ended = until(lambda: self._ended(run), seconds=90, what=f"{job} to end")
+        assert ended == "SUCCESS", self.run_log(run)
+        return run
+
+    def _ended(self, run: str) -> str | None:
+        found = self.query("query($r: ID!) { runOrError(runId: $r) { ... on Run { status } } }", r=run)
+        status: str = found["runOrError"]["status"]
+        return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
+
     def stop(self, name: str, *, kill: bool = False) -> None:
         """End one of the processes, with the runs it holds, and wait for it.
 
@@ -179,7 +210,7 @@ def services(folder: Path, environ: Mapping[str, str]) -> Iterator[Services]:
         assert info.wait(60) == 0, (logs / "info.log").read_text(encoding="utf-8")
         del running.processes["info"]
         code = start(
-            "code", "dagster", "api", "grpc", "-m", "analytics_platform.definitions", "--location-name", LOCATION,
+            "code", "dagster", "code-server", "start", "-m", "analytics_platform.definitions", "--location-name", LOCATION,
             "-h", "127.0.0.1", "-p", str(code_port),
         )  # fmt: skip
         until(lambda: _answers(code_port, code), seconds=60, what="the code server")

@@ -1,17 +1,20 @@
+import shutil
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from deltalake import DeltaTable
 
+from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Catalog
 from analytics_platform.defs import assets
 from analytics_platform.demo.events import Event
 from analytics_platform.kafka.embedded import EmbeddedBroker
-from analytics_platform.settings import Secret
-from analytics_platform_tests.defs.conftest import NOW, Platform, produce
+from analytics_platform.settings import Secret, Settings
+from analytics_platform_tests.defs.conftest import CONTRACTS, NOW, Platform, produce
 from analytics_platform_tests.webhook import Webhook
 
 
@@ -138,6 +141,25 @@ def test_a_burst_that_starts_after_its_hour_leaves_it_to_the_next(platform: Plat
     assert result.success
     assert metadata(result) == {}
     assert not (platform.settings.lake / "bronze").exists()
+
+
+def test_contracts_change_while_a_burst_is_at_work(
+    tmp_path: Path, settings: Settings, instance: dg.DagsterInstance, some_flights: list[Event]
+):
+    """It ends, whatever is left of its time, so that the next one follows by the new ones."""
+    folder = tmp_path / "contracts"
+    shutil.copytree(CONTRACTS, folder)
+    platform = Platform(load_catalog(folder), replace(settings, contracts=folder), instance)
+    produce(settings.kafka.bootstrap_servers, some_flights)
+    contract = next((folder / "flights/flight_departed").glob("*.odcs.yaml"))
+    contract.write_text(contract.read_text(encoding="utf-8") + "# reviewed\n", encoding="utf-8")
+
+    result = platform.run(ranges=platform.waiting())
+
+    assert result.success
+    log = platform.messages(result.run_id)
+    assert "The contracts of flights changed; the next burst follows by the new ones." in log
+    assert any(line.endswith("ended: drain") for line in log)
 
 
 def test_kafka_is_down(platform: Platform, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch):

@@ -187,6 +187,20 @@ def test_a_tick_while_a_burst_is_at_work(ticks: Ticks, some_flights: list[Event]
     assert ticks.tick().run_requests
 
 
+@pytest.mark.usefixtures("no_waiting")
+def test_a_topic_stops_while_a_burst_is_at_work(ticks: Ticks):
+    """Nobody has to wait for the burst's end to hear of it."""
+    create_run_for_test(
+        ticks.platform.instance,
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"analytics/domain": "flights", "analytics/mode": "stream"},
+    )
+
+    message = ticks.tick().skip_message
+
+    assert " is at work, lag 0; stopped: flights.arrivals: no such topic at " in message
+
+
 def test_a_tick_waits_for_news(ticks: Ticks, some_flights: list[Event], monkeypatch: pytest.MonkeyPatch):
     servers = ticks.platform.settings.kafka.bootstrap_servers
     produce(servers, some_flights[:1])

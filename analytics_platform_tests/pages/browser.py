@@ -1,4 +1,4 @@
-"""Chromium without a window, for pages read from files."""
+"""Chromium without a window, for pages read from files or from loopback."""
 
 import os
 import re
@@ -24,6 +24,14 @@ def header() -> str:
 
 def dom(page: Path, profile: Path, fragment: str = "") -> str:
     """The document after the page's scripts ran, as HTML; the network is cut off."""
+    return dom_at(page.as_uri() + fragment, profile, settled_ms=3_000)  # messages between frames have come by then
+
+
+def dom_at(address: str, profile: Path, *, settled_ms: int) -> str:
+    """The same of a page at an address; of the network there is loopback alone.
+
+    `settled_ms`: how long the page believes it has run; time stands still for it while answers are under way.
+    """
     assert CHROMIUM is not None, header()
     options = [
         "--headless",
@@ -32,14 +40,12 @@ def dom(page: Path, profile: Path, fragment: str = "") -> str:
         "--disable-dev-shm-usage",
         "--no-first-run",
         "--window-size=1280,900",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--virtual-time-budget=3000",  # messages between frames have come by then
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--virtual-time-budget={settled_ms}",
         f"--user-data-dir={profile}",
         "--dump-dom",
     ]
-    done = subprocess.run(
-        [CHROMIUM, *options, page.as_uri() + fragment], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([CHROMIUM, *options, address], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
 
 
