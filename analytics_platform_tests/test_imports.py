@@ -30,7 +30,7 @@ LEVELS = (
     ("duck", "kafka"),
     ("parquet", "contract", "lake", "revision"),
     ("report", "bronze", "window", "judge", "outline", "fingerprint", "erasure", "schema_book", "write"),
-    ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
+    ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce", "publish"),
     ("derive", "gold", "selection", "breaker"),
     ("catchup", "subject"),
     ("stream", "rebuild", "gaps", "query", "usage", "replay", "resume"),

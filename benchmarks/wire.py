@@ -113,7 +113,7 @@ def _each(reader: Callable[[bytes], object], values: list[bytes]) -> None:
 
 def others(values: Mapping[WireFormat, list[bytes]], bare: Mapping[WireFormat, list[bytes]]) -> dict[str, float]:
     """Rows per second of readers that take a record at a time."""
-    client = SchemaRegistryClient({"url": "mock://"})
+    client = SchemaRegistryClient.new_client({"url": "mock://"})
     context = SerializationContext("orders", MessageField.VALUE)
     number = client.register_schema("orders-value", Schema(AVRO.text, "AVRO"))
     if number != 1:

@@ -9,6 +9,7 @@ from analytics_platform.cli.call import Call, call_of, console, say
 from analytics_platform.cli.diff import Annotations, AsJson, On, against, day, diff, finish
 from analytics_platform.cli.impact import impact
 from analytics_platform.cli.pages import docs
+from analytics_platform.cli.publish import publish
 from analytics_platform.cli.schema import schema
 from analytics_platform.cli.usage import usage
 
@@ -21,6 +22,7 @@ app = typer.Typer(help="Check and list the contracts.", no_args_is_help=True, ri
 app.command()(impact)
 app.command()(docs)
 app.command()(schema)
+app.command()(publish)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
 
 
 def registered_schema(contract: EventContract, versions: Sequence[EventContract]) -> RegisteredSchema:
-    """The schema of a contract whose `wire` is framed, in that format; JSON Schema in its open form.
+    """The schema of a contract whose `wire` is framed, in that format; JSON Schema in its closed form, for producers.
 
     Args:
         contract: What the value must be.
@@ -19,5 +19,5 @@ def registered_schema(contract: EventContract, versions: Sequence[EventContract]
     """
     if contract.wire is WireFormat.PROTOBUF:
         return RegisteredSchema(WireFormat.PROTOBUF, proto_schema(contract, versions))
-    made = avro_schema(contract) if contract.wire is WireFormat.AVRO else json_schema(contract)
+    made = avro_schema(contract) if contract.wire is WireFormat.AVRO else json_schema(contract, closed=True)
     return RegisteredSchema(contract.wire, json.dumps(made, ensure_ascii=False))
