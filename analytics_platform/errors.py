@@ -21,6 +21,7 @@
     │       └── TopicRecreated      the topic was deleted and made again
     ├── RegistryError
     │   ├── RegistryUnavailable     the schema registry does not answer (retryable)
+    │   ├── SchemaNotPublished      the schema registry lacks the schema that a contract is written by
     │   ├── RegistryNotSet          values name schemas, and the settings name no registry
     │   └── RegistryRefused         the schema registry refuses credentials, rights or a schema
     ├── QueryFailed                 a statement of SQL cannot be answered
@@ -376,6 +377,18 @@ class RegistryNotSet(RegistryError):
         super().__init__(
             f"{domain}: values were written by the schema {key}, which the lake does not have, and "
             "ANALYTICS_REGISTRY_URL is not set; these records wait in bronze (docs/settings.md)"
+        )
+
+
+class SchemaNotPublished(RegistryError):
+    """An event cannot be written: the registry does not have its contract's schema."""
+
+    def __init__(self, contract: str, subject: str) -> None:
+        """`contract`: its label."""
+        self.contract, self.subject = contract, subject
+        super().__init__(
+            f"{contract}: the schema registry has no such schema under {subject}; nothing was sent. Publish it with "
+            "'analytics-platform contracts publish'."
         )
 
 

@@ -13,9 +13,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from analytics_platform.contract.model import Catalog
-from analytics_platform.errors import InvalidEvents
+from analytics_platform.contract.model import Catalog, EventContract
+from analytics_platform.errors import InvalidEvents, SchemaNotPublished
+from analytics_platform.kafka.frame import RegisteredSchema
 from analytics_platform.kafka.produce import Sender
+from analytics_platform.publish import subject_of
 from analytics_platform.settings import Settings
 from analytics_platform.write import NO_KEY_FIELDS, Event, Fault, Ready, Writer
 
@@ -56,7 +58,7 @@ class Producer:
         """Ask nothing of the cluster yet.
 
         Args:
-            settings: Say where the cluster is, and how long a value may be.
+            settings: Say where the cluster and the schema registry are, and how long a value may be.
             catalog: See `Writer`, as for `source`, `structured`, `key_fields` and `clock`.
             source: The envelope's `source` of events that name none.
             structured: Write CloudEvents in structured mode, not in binary.
@@ -71,7 +73,9 @@ class Producer:
             key_fields=key_fields,
             max_value_bytes=settings.max_value_bytes,
             clock=clock,
+            schema_ids=None if settings.registry.url is None else self._schema_id,
         )
+        self._catalog, self._registry = catalog, settings.registry
         self._sender = Sender(settings.kafka)
         self._on_delivery = on_delivery
 
@@ -126,6 +130,7 @@ class Producer:
         Raises:
             InvalidEvents: some do not fit their contracts; none was sent.
             UnknownTopic, BrokerUnavailable, AccessDenied: the cluster cannot be asked for a topic; none was sent.
+            RegistryError: the registry cannot say by which schema an event is written; none was sent.
         """
         ready, faults = self._writer.prepared(events)
         if faults:
@@ -149,6 +154,20 @@ class Producer:
             NotDelivered: some did not arrive.
         """
         return self._sender.flush()
+
+    def _schema_id(self, contract: EventContract, schema: RegisteredSchema) -> int:
+        """The id of a contract's schema, asked of the registry."""
+        from analytics_platform.kafka.registry import Registry  # noqa: PLC0415 - costs a second, and most need none
+
+        subject = subject_of(self._catalog.domains[contract.header.domain], contract)
+        registry = Registry(self._registry)
+        try:
+            found = registry.lookup(subject, schema)
+        finally:
+            registry.close()
+        if found is None:
+            raise SchemaNotPublished(contract.label, subject)
+        return found
 
     def _reporter(self, ready: Ready) -> Callable[[str | None], None] | None:
         if self._on_delivery is None:

@@ -5,11 +5,14 @@ The registry's own check is a second fence behind the gate: it sees the versions
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.registered import registered_schema
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
-from analytics_platform.kafka.registry import Registry
+
+if TYPE_CHECKING:
+    from analytics_platform.kafka.registry import Registry
 
 _NO_CHECK = "NONE"
 
@@ -49,7 +52,7 @@ def mode_of(contract: EventContract, *, majors: int) -> str:
     return mode if majors == 1 else mode.removesuffix("_TRANSITIVE")
 
 
-def publish(domain: Domain, registry: Registry, event: str) -> Iterator[Outcome]:
+def publish(domain: Domain, registry: "Registry", event: str) -> Iterator[Outcome]:
     """Register every version of an event whose contract declares a framed wire format, in their order.
 
     Durable on return: all of them, and the subject's mode.
@@ -71,7 +74,7 @@ def publish(domain: Domain, registry: Registry, event: str) -> Iterator[Outcome]
 
 
 def _published(
-    registry: Registry,
+    registry: "Registry",
     subject: str,
     contract: EventContract,
     schema: RegisteredSchema,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,11 @@ from analytics_platform import duck
 from analytics_platform.contract.check import check
 from analytics_platform.contract.compose import Composed, Composer
 from analytics_platform.contract.decode import decode
+from analytics_platform.contract.encode import Encoder, NotEncodable
 from analytics_platform.contract.model import Catalog, EventContract
+from analytics_platform.contract.registered import registered_schema
 from analytics_platform.contract.schema import BRONZE_SCHEMA
+from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
 from analytics_platform.kafka.produce import Record
 from analytics_platform.settings import Settings
 
@@ -92,6 +95,7 @@ class Writer:
         key_fields: Mapping[str, Sequence[str]] = NO_KEY_FIELDS,
         max_value_bytes: int = Settings().max_value_bytes,
         clock: Callable[[], datetime] | None = None,
+        schema_ids: Callable[[EventContract, RegisteredSchema], int] | None = None,
     ) -> None:
         """Open a DuckDB connection, which `close` closes.
 
@@ -104,15 +108,21 @@ class Writer:
             max_value_bytes: What the platform takes.
             clock: Says what time it is, so that versions that have ended are refused as the platform refuses them;
                 without one they are written.
+            schema_ids: The id under which a registry has the schema of a contract that declares a framed wire format,
+                asked once for each; without it such events are faults.
         """
         self._source, self._structured, self._key_fields = source, structured, key_fields
-        self._max_value_bytes, self._clock = max_value_bytes, clock
+        self._max_value_bytes, self._clock, self._schema_ids = max_value_bytes, clock, schema_ids
         self._versions: dict[str, list[EventContract]] = {}
         self._of_topic: dict[str, tuple[EventContract, ...]] = {}
         for domain in catalog.domains.values():
             for contract in domain.events:
                 self._versions.setdefault(contract.name, []).append(contract)
-                self._of_topic[contract.topic] = domain.events_of(contract.topic)
+                # What they say is judged as JSON, and then written as it is declared.
+                self._of_topic[contract.topic] = tuple(
+                    replace(one, wire=WireFormat.JSON) for one in domain.events_of(contract.topic)
+                )
+        self._encoders: dict[str, Encoder] = {}
         self._composers: dict[str, Composer] = {}
         self._connection = duck.connect(threads=1)
         duck.lock_down(self._connection)  # row rules are SQL from contracts
@@ -130,6 +140,9 @@ class Writer:
             if isinstance(contract, str):
                 faults[place] = Fault(place, event.event_type, (contract,))
                 continue
+            if contract.wire is not WireFormat.JSON and (why := self._unwritable(contract)):
+                faults[place] = Fault(place, event.event_type, (why,))
+                continue
             payload = _mapping(event.payload)
             if isinstance(payload, str):
                 faults[place] = Fault(place, event.event_type, (payload,))
@@ -142,12 +155,36 @@ class Writer:
         for place, (reasons, codes) in self._judged(written).items():
             before = faults[place].reasons if place in faults else ()
             faults[place] = Fault(place, written[place][0].event_type, (*before, *reasons), codes)
-        ready = [
-            Ready(event, made.key or "", contract.topic, record)
-            for place, (event, contract, made, record) in written.items()
-            if place not in faults
-        ]
+        ready = []
+        for place, (event, contract, made, record) in written.items():
+            if place in faults:
+                continue
+            try:
+                framed = self._framed(contract, record)
+            except NotEncodable as error:
+                faults[place] = Fault(place, event.event_type, (str(error),))
+                continue
+            ready.append(Ready(event, made.key or "", contract.topic, framed))
         return ready, [faults[place] for place in sorted(faults)]
+
+    def _unwritable(self, contract: EventContract) -> str | None:
+        if self._schema_ids is None:
+            return f"comes in {contract.wire}, and no registry was named that has its schema"
+        if self._structured and contract.cloudevents is not None:
+            return f"comes in {contract.wire}, which CloudEvents in structured mode are not"
+        return None
+
+    def _framed(self, contract: EventContract, record: Record) -> Record:
+        """The record as its contract says it is written; a header that says JSON would be untrue then."""
+        if contract.wire is WireFormat.JSON or record.value is None or self._schema_ids is None:
+            return record
+        encoder = self._encoders.get(contract.label)
+        if encoder is None:
+            schema = registered_schema(contract, self._versions[contract.name])
+            encoder = Encoder(contract, schema, self._schema_ids(contract, schema))
+            self._encoders[contract.label] = encoder
+        headers = tuple(item for item in record.headers if item[0] != "content-type")
+        return replace(record, value=encoder.encoded(record.value), headers=headers)
 
     def _contract(self, event: Event) -> EventContract | str:
         versions = self._versions.get(event.event_type)

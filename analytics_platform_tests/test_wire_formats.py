@@ -7,18 +7,25 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fastavro
+import polars as pl
 import pytest
 
 from analytics_platform.contract.avro import avro_schema
-from analytics_platform.contract.model import Domain
+from analytics_platform.contract.model import Catalog, Domain
+from analytics_platform.errors import InvalidEvents, SchemaNotPublished
 from analytics_platform.kafka.frame import WireFormat, framed
+from analytics_platform.kafka.produce import create_topic
+from analytics_platform.kafka.registry import Registry
+from analytics_platform.produce import Event, Producer
+from analytics_platform.publish import publish
 from analytics_platform.rebuild import rebuild
 from analytics_platform.replay import replay
 from analytics_platform.report import BurstReport
 from analytics_platform.selection import Selection
-from analytics_platform.settings import RegistrySettings, Settings
+from analytics_platform.settings import KafkaSettings, RegistrySettings, Settings
 from analytics_platform.stream import follow
 from analytics_platform_tests import shop
 from analytics_platform_tests.registry import StandIn
@@ -159,3 +166,47 @@ def test_the_registry_is_down_during_a_replay(burst: AvroBurst, stand_in: StandI
     with pytest.raises(Exception, match="Nothing was lost"):
         replay(burst.domain, burst.settings, Selection(), clock=lambda: datetime.now(UTC), by="t")
     assert burst.shop().quarantine()["status"].to_list() == ["new"]
+
+
+@pytest.mark.parametrize("wire", [WireFormat.AVRO, WireFormat.PROTOBUF, WireFormat.JSON_SCHEMA])
+def test_what_the_producer_writes_is_read(tmp_path: Path, embedded: str, stand_in: StandIn, wire: WireFormat) -> None:
+    prefix = f"{uuid4().hex[:8]}."
+    of = shop.renamed(shop.domain(), prefix)
+    domain = replace(of, events=tuple(replace(one, wire=wire) for one in of.events))
+    settings = Settings(
+        lake=tmp_path / "lake",
+        fsync=False,
+        kafka=KafkaSettings(bootstrap_servers=embedded),
+        registry=RegistrySettings(url=stand_in.url),
+    )
+    for topic in domain.topics:
+        create_topic(settings.kafka, topic)
+    at = datetime(2024, 7, 1, 10, 0, 0, 250001, tzinfo=UTC)
+    events = [
+        Event("order_placed", {"order_id": f"o{n}", "placed_at": at, "product": "mug", "cents": n}, occurred_at=at)
+        for n in range(3)
+    ]
+    with Producer(settings, Catalog({"shop": domain}), source="/shop") as producer:
+        with pytest.raises(SchemaNotPublished, match="contracts publish"):
+            producer.send_all(events)
+        registry = Registry(settings.registry)
+        assert [one.new for one in publish(domain, registry, "order_placed")] == [True]
+        registry.close()
+        producer.send_all(events)
+    report = follow(domain, settings, clock=lambda: datetime.now(UTC), budget=NOTHING, idle=NOTHING)
+    assert (report.stopped, report.total.read, report.total.quarantined) == ({}, 3, 0)
+    rows = pl.read_delta(str(tmp_path / "lake" / "silver" / "order_placed")).sort("cents")
+    assert rows.select("order_id", "cents", "placed_at", "source").rows() == [
+        (f"o{n}", n, at, "/shop") for n in range(3)
+    ]
+
+
+def test_a_producer_without_a_registry(embedded: str) -> None:
+    of = shop.domain()
+    domain = replace(of, events=tuple(replace(one, wire=WireFormat.AVRO) for one in of.events))
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers=embedded))
+    with (
+        Producer(settings, Catalog({"shop": domain})) as producer,
+        pytest.raises(InvalidEvents, match="comes in avro, and no registry was named"),
+    ):
+        producer.send("page_viewed", {"visit": "v", "page": "p"})
