@@ -6,6 +6,7 @@ becomes something else on the way: integers never pass through a float, times ar
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,13 +16,15 @@ import msgspec
 from google.protobuf import message_factory
 
 from analytics_platform.contract.cloudevents import BINARY, reading
-from analytics_platform.contract.model import EventContract
+from analytics_platform.contract.model import EventContract, Field, LogicalType
 from analytics_platform.contract.protoc import descriptors
 from analytics_platform.contract.wire import struct_type, wire_fields
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat, framed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AS_THEY_ARE = (datetime, date)
+_KINDS = {LogicalType.TIMESTAMP: datetime, LogicalType.DATE: date, LogicalType.NUMBER: float}
+_FINER = re.compile(r"(\.[0-9]{6})[0-9]+")
+"""Digits after the microseconds: where JSON is read they are cut, and msgspec alone would round by them."""
 _FIRST_MESSAGE = b"\x00"
 """The index of the only message of a contract's file, as `kafka/frame.py` says."""
 
@@ -38,9 +41,8 @@ class Encoder:
         self._id = schema_id
         if contract.cloudevents is not None:
             contract = reading(contract, BINARY)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(
-            struct_type(contract.name, wire_fields(contract))
-        ).decode
+        self._fields = wire_fields(contract)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct_type(contract.name, self._fields)).decode
         self._write: Callable[[dict[str, Any]], bytes] | None = None
         if schema.kind is WireFormat.AVRO:
             self._write = _avro_writer(schema)
@@ -57,12 +59,27 @@ class Encoder:
             NotEncodable: it is not of the contract's types.
         """
         try:
-            found = self._decode(value)
+            self._decode(value)
             if self._write is None:
                 return framed(self._id, value)
-            return framed(self._id, self._write(msgspec.to_builtins(found, builtin_types=_AS_THEY_ARE)))
+            said = msgspec.json.decode(value)
+            return framed(self._id, self._write({name: _typed(said.get(name), one) for name, one in self._fields}))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotEncodable(type(error).__name__) from error  # their own words may hold a value
+
+
+def _typed(value: Any, field: Field) -> Any:
+    """What JSON says of a field, in Python's type for it; the value is known to fit."""
+    if value is None:
+        return None
+    if field.type is LogicalType.OBJECT:
+        return {one.name: _typed(value.get(one.name), one) for one in field.fields}
+    if field.item is not None:
+        return [_typed(one, field.item) for one in value]
+    if field.type is LogicalType.TIMESTAMP:
+        value = _FINER.sub(r"\1", value)
+    kind = _KINDS.get(field.type)
+    return value if kind is None else msgspec.convert(value, kind)
 
 
 def _avro_writer(schema: RegisteredSchema) -> Callable[[dict[str, Any]], bytes]:

@@ -48,6 +48,17 @@ def test_what_is_written_is_judged_as_the_json_it_was_written_from(wire: WireFor
 
 
 @pytest.mark.parametrize("wire", FRAMED)
+def test_digits_after_the_microseconds_are_cut_as_they_are_in_json(wire: WireFormat) -> None:
+    of = contract(payload=(field("order_id"), field("at", "timestamp")))
+    made = text(order(of, currency=..., total_cents=..., at="2013-12-31T23:59:59.1234567Z"))
+    wired = replace(of, wire=wire)
+    schema = registered_schema(wired, [wired])
+    value = Encoder(wired, schema, 7).encoded(made)
+    plain = judge(records([made]), [of]).good[of.name]["at"]
+    assert judge(records([value]), [wired], schemas={"id:7": schema}).good[of.name]["at"].to_list() == plain.to_list()
+
+
+@pytest.mark.parametrize("wire", FRAMED)
 @pytest.mark.parametrize("cents", ["5", 1.5, True, 2**63, None])
 def test_nothing_becomes_something_else(wire: WireFormat, cents: Any) -> None:
     of = replace(contract(payload=(field("order_id"), field("cents", "integer"))), wire=wire)
