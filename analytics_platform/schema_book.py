@@ -8,7 +8,7 @@ An id means one schema for as long as records name it. A registry that is moved 
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
@@ -16,11 +16,13 @@ from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.unframe import schema_keys
 from analytics_platform.errors import RegistryNotSet
 from analytics_platform.kafka.frame import RegisteredSchema, Schemas, WireFormat
-from analytics_platform.kafka.registry import Registry
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.table import Lake, TableSpec
 from analytics_platform.settings import RegistrySettings
+
+if TYPE_CHECKING:
+    from analytics_platform.kafka.registry import Registry
 
 SCHEMA = pl.Schema(
     {
@@ -92,6 +94,8 @@ class SchemaBook:
         if self._settings.url is None:
             raise RegistryNotSet(self._domain, key)
         if self._registry is None:
+            from analytics_platform.kafka.registry import Registry  # noqa: PLC0415 - half a second, and most need none
+
             self._registry = Registry(self._settings)
         return self._registry.schema(key)
 
