@@ -78,7 +78,7 @@ class SchemaBook:
             self._known |= self._kept()
         missing = sorted(keys - self._known.keys())
         if missing:
-            found = {key: schema for key in missing if (schema := self._asked(key)) is not None}
+            found = {key: schema for key, schema in self._asked(missing).items() if schema is not None}
             if found:
                 self._keep(found)
             self._known |= found
@@ -90,14 +90,14 @@ class SchemaBook:
         known = {**self._known, **self._kept()} if keys - self._known.keys() else self._known
         return {key: known.get(key) for key in keys}
 
-    def _asked(self, key: str) -> RegisteredSchema | None:
+    def _asked(self, keys: Sequence[str]) -> Schemas:
         if self._settings.url is None:
-            raise RegistryNotSet(self._domain, key)
+            raise RegistryNotSet(self._domain, keys[0])
         if self._registry is None:
             from analytics_platform.kafka.registry import Registry  # noqa: PLC0415 - half a second, and most need none
 
             self._registry = Registry(self._settings)
-        return self._registry.schema(key)
+        return self._registry.schemas(keys)
 
     def _kept(self) -> Mapping[str, RegisteredSchema]:
         table = self._lake.newest(spec(self._domain))

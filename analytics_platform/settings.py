@@ -97,6 +97,9 @@ class RegistrySettings:
                 )
         if (self.username is None) != (self.password is None):
             wrong.append("ANALYTICS_REGISTRY_USERNAME and ANALYTICS_REGISTRY_PASSWORD: one without the other")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            # The client would say so by quoting it.
+            wrong.append("ANALYTICS_REGISTRY_TOKEN: holds a line break or another character that no header may")
         if self.token is not None and self.username is not None:
             wrong.append("ANALYTICS_REGISTRY_TOKEN: either it or a user's name and password")
         if wrong:
@@ -113,6 +116,8 @@ class RegistrySettings:
                 "bearer.auth.token": str(self.token),
                 "bearer.auth.logical.cluster": self.cluster or "",
             }
+        if self.certificate_location is not None:
+            config["ssl.key.password"] = ""  # without one OpenSSL asks the terminal, and waits
         for name in ("ca_location", "certificate_location", "key_location", "key_password"):
             value = getattr(self, name)
             if value is not None:

@@ -21,6 +21,8 @@ class StandIn:
     """`down` closes connections, `html` answers as a proxy would, a number is that status."""
     login: str | None = None
     """The header Authorization that it wants."""
+    has_guids: bool = True
+    """Apicurio Registry has none: it answers with 404 and nothing else."""
     refuses: str | None = None
     """Why it takes no schema."""
     asked: list[str] = field(default_factory=list)
@@ -98,11 +100,17 @@ class StandIn:
             return 404, "<html>no such page</html>"
         return None if self.fails is None else (int(self.fails), {"error_code": int(self.fails), "message": "broken"})
 
-    def found(self, method: str, path: str, body: Any) -> tuple[int, Any]:  # noqa: PLR0911 - a table of addresses
+    def found(self, method: str, path: str, body: Any) -> tuple[int, Any]:  # noqa: C901, PLR0911 - a table of addresses
         match [method, *path.strip("/").split("/")]:
+            case ["GET", "schemas", "ids", number] if int(number) >= 2**31:
+                return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
             case ["GET", "schemas", "ids", number]:
                 found = self.schemas.get(int(number))
                 return (404, _none(40403)) if found is None else (200, found)
+            case ["GET", "schemas", "guids", _] if not self.has_guids:
+                return 404, ""
+            case ["GET", "schemas", "types"]:
+                return 200, ["JSON", "PROTOBUF", "AVRO"]
             case ["GET", "schemas", "guids", guid]:
                 return next(
                     ((200, one) for n, one in self.schemas.items() if self.guid(n) == guid), (404, _none(40403))
@@ -122,7 +130,7 @@ class StandIn:
                 return 200, {"id": number}
             case ["GET", "config", subject]:
                 level = self.levels.get(subject)
-                return (404, _none(40401)) if level is None else (200, {"compatibilityLevel": level})
+                return (404, _none(40408)) if level is None else (200, {"compatibilityLevel": level})
             case ["PUT", "config", subject]:
                 self.levels[subject] = body["compatibility"]
                 return 200, body

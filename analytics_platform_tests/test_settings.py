@@ -171,6 +171,7 @@ def test_a_duration_longer_than_any_clock() -> None:
         ({"URL": "http://a,b"}, "an address begins with http:// or https://"),
         ({"URL": "http://me:hush@a"}, "credentials belong into ANALYTICS_REGISTRY_USERNAME and _PASSWORD"),
         ({"USERNAME": "me"}, "one without the other"),
+        ({"TOKEN": "hush\n"}, "ANALYTICS_REGISTRY_TOKEN: holds a line break"),
         ({"TOKEN": "hush", "USERNAME": "me", "PASSWORD": "hush"}, "either it or a user's name and password"),
     ],
 )
@@ -179,6 +180,11 @@ def test_a_registry_that_cannot_be_meant(variables: dict[str, str], complaint: s
         Settings.from_env({f"ANALYTICS_REGISTRY_{name}": value for name, value in variables.items()})
     assert complaint in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+def test_a_key_without_a_password_asks_no_terminal_for_one() -> None:
+    registry = RegistrySettings(url="https://a", certificate_location=Path("/me.pem"))
+    assert registry.client_config()["ssl.key.password"] == ""
 
 
 def test_a_registrys_client() -> None:

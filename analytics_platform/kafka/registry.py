@@ -4,7 +4,7 @@ https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,8 +19,11 @@ _Answer = TypeVar("_Answer")
 
 _KINDS = {"AVRO": WireFormat.AVRO, "JSON": WireFormat.JSON_SCHEMA, "PROTOBUF": WireFormat.PROTOBUF}
 _TYPES = {kind: name for name, kind in _KINDS.items()}
-_NOT_THERE = {40401, 40402, 40403}
-"""Error codes of a registry that is sure: no such subject, version, schema. Any other 404 is somebody else's."""
+_NOT_THERE = {40401, 40402, 40403, 40408}
+"""Error codes of a registry that is sure: no such subject, version, schema, no mode of the subject's own. Any other 404
+is somebody else's."""
+_ID_END = 2**31
+"""Registries number schemas with signed integers of 32 bits; what lies beyond, Confluent's answers like a wrong path."""
 _RETRIES, _WAIT_MS, _LONGEST_WAIT_MS = 2, 200, 1000
 _SECOND_LOOK_S = 0.5
 """After so long a schema that is not there is asked for again: a follower may be behind its leader."""
@@ -70,15 +73,17 @@ class Registry:
             RegistryUnavailable: it does not answer, or something else answers in its place.
             RegistryRefused: it refuses our credentials, or has a kind of schema that nobody reads.
         """
-        if key not in self._schemas:
-            found = self._asked(key)
-            if found is None:
-                time.sleep(_SECOND_LOOK_S)
-                found = self._asked(key)
-            if found is None:
-                return None
-            self._schemas[key] = found
-        return self._schemas[key]
+        return self.schemas([key])[key]
+
+    def schemas(self, keys: Iterable[str]) -> dict[str, RegisteredSchema | None]:
+        """The schemas of some keys, as `schema`: the wait before the second look is one for all that are not there."""
+        wanted = sorted(set(keys))
+        absent = [key for key in wanted if not self._look(key) and _may_be(key)]
+        if absent:
+            time.sleep(_SECOND_LOOK_S)
+            for key in absent:
+                self._look(key)
+        return {key: self._schemas.get(key) for key in wanted}
 
     def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
         """Version and schema that a subject has now; None where there is no such subject."""
@@ -125,14 +130,23 @@ class Registry:
         """Ask for the subjects; returns how many there are."""
         return len(self._ask("listing subjects", self._client.get_subjects) or ())
 
-    def _asked(self, key: str) -> RegisteredSchema | None:
-        kind, _, value = key.partition(":")
-        doing = f"reading the schema {key}"
-        if kind == "id":
-            found = self._ask(doing, lambda: self._client.get_schema(int(value)))
-        else:
-            found = self._ask(doing, lambda: self._client.get_schema_by_guid(value))
-        return None if found is None else self._resolved(found, doing)
+    def _look(self, key: str) -> bool:
+        """Whether there is a schema of this key; it is known from then on."""
+        if key not in self._schemas and _may_be(key):
+            kind, _, value = key.partition(":")
+            doing = f"reading the schema {key}"
+            if kind == "id":
+                found = self._ask(doing, lambda: self._client.get_schema(int(value)))
+            else:
+                found = self._ask(doing, lambda: self._client.get_schema_by_guid(value), self._knows_no_guids)
+            if found is not None:
+                self._schemas[key] = self._resolved(found, doing)
+        return key in self._schemas
+
+    def _knows_no_guids(self) -> bool:
+        """Whether this is a registry that has ids alone: who says nothing of a GUID, but names the kinds of schemas."""
+        kinds = self._ask("listing the kinds of schemas", self._client.get_schema_types)
+        return isinstance(kinds, list) and "AVRO" in kinds
 
     def _resolved(self, schema: Any, doing: str) -> RegisteredSchema:
         references: dict[str, str] = {}
@@ -149,19 +163,29 @@ class Registry:
                 raise RegistryRefused(self.url, doing, "it refers to itself")
             if one.name in into:
                 continue
-            found = self._ask(doing, lambda one=one: self._client.get_version(one.subject, one.version))  # type: ignore[misc]
+            found = self._ask(doing, lambda one=one: self._client.get_version(one.subject, one.version, deleted=True))  # type: ignore[misc]
             if found is None or found.schema.schema_str is None:
                 raise RegistryUnavailable(self.url, doing, "it is not there")
             self._add_references(found.schema, into, depth - 1)
             into[one.name] = found.schema.schema_str
 
-    def _ask(self, doing: str, question: Callable[[], _Answer]) -> _Answer | None:
-        """The answer; None where the registry is sure that there is none."""
+    def _ask(
+        self, doing: str, question: Callable[[], _Answer], lacks: Callable[[], bool] | None = None
+    ) -> _Answer | None:
+        """The answer; None where the registry is sure that there is none.
+
+        Args:
+            doing: For errors.
+            question: Asks.
+            lacks: Whether a 404 that is not the registry's own word only means that it has no such questions.
+        """
         try:
             return question()
         except SchemaRegistryError as error:
             status, code = error.http_status_code, error.error_code
             if status == 404 and code in _NOT_THERE:
+                return None
+            if status == 404 and lacks is not None and lacks():
                 return None
             if status in {401, 403}:
                 raise RegistryRefused(self.url, doing, f"HTTP {status}") from error
@@ -171,6 +195,11 @@ class Registry:
         except (httpx2.HTTPError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             # The last four: what answered is no registry.
             raise RegistryUnavailable(self.url, doing, f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _may_be(key: str) -> bool:
+    kind, _, value = key.partition(":")
+    return kind != "id" or int(value) < _ID_END
 
 
 def _sent(schema: RegisteredSchema) -> Schema:

@@ -65,6 +65,33 @@ def test_a_schema_that_is_not_there_is_looked_for_twice(stand_in: StandIn) -> No
     assert stand_in.asked == ["GET /schemas/ids/7"] * 2
 
 
+def test_many_that_are_not_there_wait_once(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = stand_in.register(AVRO)
+    waits: list[float] = []
+    monkeypatch.setattr("analytics_platform.kafka.registry.time.sleep", waits.append)
+    keys = [f"id:{number}", *(f"id:{other}" for other in range(100, 120))]
+    found = registry(stand_in).schemas(keys)
+    assert [key for key, schema in found.items() if schema is not None] == [f"id:{number}"]
+    assert found.keys() == set(keys)
+    assert len(waits) == 1
+    assert len(stand_in.asked) == 1 + 2 * 20
+
+
+def test_what_no_registry_can_number_is_not_asked_for(stand_in: StandIn) -> None:
+    assert registry(stand_in).schema("id:4294967295") is None
+    assert registry(stand_in).schema(f"id:{2**31 - 1}") is None
+    assert stand_in.asked == [f"GET /schemas/ids/{2**31 - 1}"] * 2
+
+
+def test_a_registry_without_guids_has_no_schema_of_one(stand_in: StandIn) -> None:
+    stand_in.has_guids = False
+    key = f"guid:{stand_in.guid(1)}"
+    assert registry(stand_in).schema(key) is None
+    stand_in.fails = "html"  # now it is not known who says so
+    with pytest.raises(RegistryUnavailable):
+        registry(stand_in).schema(key)
+
+
 @pytest.mark.parametrize("fails", ["down", "html", "500", "503", "429", "404", "400"])
 def test_what_is_no_answer_is_no_missing_schema(stand_in: StandIn, fails: str) -> None:
     number = stand_in.register(AVRO)

@@ -41,6 +41,7 @@ def record(kind: str) -> RegisteredSchema:
 
 def test_what_is_not_there(registry: Registry) -> None:
     assert registry.schema("id:770000") is None
+    assert registry.schema(f"guid:{uuid4()}") is None
     assert registry.latest("nobody-value") is None
     assert registry.lookup("nobody-value", record("long")) is None
 
