@@ -13,8 +13,9 @@ from pathlib import Path
 
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Catalog
+from analytics_platform.contract.unframe import WITHOUT_SCHEMA
 from analytics_platform.derive import key_ring
-from analytics_platform.errors import ContractError, KafkaError, SettingsError, UnknownTopic
+from analytics_platform.errors import ContractError, KafkaError, RegistryError, SettingsError, UnknownTopic
 from analytics_platform.kafka import apache
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.lake.listing import table_names
@@ -71,6 +72,7 @@ def findings(
         _lake(settings),
         _disk(settings),
         *_kafka(settings, catalog),
+        *_registry(settings, catalog),
         _apache(),
         _dagster_home(environ),
     ]
@@ -165,6 +167,27 @@ def _kafka(settings: Settings, catalog: Catalog) -> list[Finding]:
         )
         return [Finding("Kafka", State.FAIL, str(error), todo)]
     return [Finding("Kafka", State.OK, f"{servers} answers"), *found]
+
+
+def _registry(settings: Settings, catalog: Catalog) -> list[Finding]:
+    """Whether the schema registry answers; nothing where there is none and no contract needs one."""
+    name, todo = "registry", "start it, or mend the ANALYTICS_REGISTRY_* variables"
+    if settings.registry.url is None:
+        events = [event for domain in catalog.domains.values() for event in domain.events]
+        needy = sorted({event.name for event in events if event.wire not in WITHOUT_SCHEMA})
+        said = f"not set, and {', '.join(needy)} can be read with its schemas only"
+        return [Finding(name, State.FAIL, said, "set ANALYTICS_REGISTRY_URL")] if needy else []
+    from analytics_platform.kafka.registry import Registry  # noqa: PLC0415 - half a second, and most need none
+
+    try:
+        registry = Registry(replace(settings.registry, timeout=min(settings.registry.timeout, _PATIENCE)))
+        try:
+            subjects = registry.ping()
+        finally:
+            registry.close()
+    except RegistryError as error:
+        return [Finding(name, State.FAIL, str(error), todo)]
+    return [Finding(name, State.OK, f"{settings.registry.url} answers: {subjects} subjects")]
 
 
 def _apache() -> Finding:

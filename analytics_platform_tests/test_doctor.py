@@ -8,6 +8,7 @@ import pytest
 from analytics_platform.doctor import PACKAGES, State, findings
 from analytics_platform.kafka.produce import create_topic
 from analytics_platform.settings import KafkaSettings
+from analytics_platform_tests.registry import StandIn
 
 CONTRACTS = Path(__file__).parent.parent / "contracts"
 DISK = namedtuple("DISK", "total used free")  # noqa: PYI024 - what shutil returns
@@ -114,3 +115,30 @@ def test_a_package_is_missing(environ: dict[str, str], monkeypatch: pytest.Monke
 )
 def test_dagster_home(environ: dict[str, str], tmp_path: Path, home: str, state: State):
     assert looked({**environ, "DAGSTER_HOME": home.format(folder=tmp_path)})["DAGSTER_HOME"][0] is state
+
+
+def test_a_registry(environ: dict[str, str]):
+    assert "registry" not in looked(environ)
+    stand_in = StandIn()
+    stand_in.register("text")
+    changed = {**environ, "ANALYTICS_REGISTRY_URL": stand_in.url, "ANALYTICS_REGISTRY_TIMEOUT_SECONDS": "2"}
+    assert looked(changed)["registry"] == (State.OK, f"{stand_in.url} answers: 1 subjects")
+    stand_in.fails = "401"
+    state, said = looked(changed)["registry"]
+    assert state is State.FAIL
+    assert "refuses" in said
+    stand_in.close()
+    state, said = looked(changed)["registry"]
+    assert state is State.FAIL
+    assert "does not answer" in said
+
+
+def test_a_registry_that_contracts_need(environ: dict[str, str], tmp_path: Path):
+    source = CONTRACTS / "flights" / "weather_observed" / "1.0.0.odcs.yaml"
+    folder = tmp_path / "contracts" / "flights" / "weather_observed"
+    folder.mkdir(parents=True)
+    wire = "  - {property: wire, vendor: analytics_platform, value: avro}\n"
+    (folder / source.name).write_text(source.read_text() + wire)
+    state, said = looked({**environ, "ANALYTICS_CONTRACTS": str(tmp_path / "contracts")})["registry"]
+    assert state is State.FAIL
+    assert said == "not set, and weather_observed can be read with its schemas only"

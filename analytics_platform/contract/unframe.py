@@ -21,7 +21,7 @@ from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import Rejected
 from analytics_platform.kafka.frame import FRAME_BYTES, HEADER, Frame, RegisteredSchema, Schemas, WireFormat, frame_of
 
-_WITHOUT_SCHEMA = {WireFormat.JSON, WireFormat.JSON_SCHEMA}
+WITHOUT_SCHEMA = {WireFormat.JSON, WireFormat.JSON_SCHEMA}
 """What can be read without knowing by which schema it was written."""
 
 
@@ -42,7 +42,7 @@ def wires(contracts: Iterable[EventContract]) -> frozenset[WireFormat]:
 
 def schema_keys(records: pl.DataFrame, contracts: Sequence[EventContract]) -> frozenset[str]:
     """The keys in `Schemas` by which records of one topic can be read; none where no contract needs schemas."""
-    if wires(contracts) <= _WITHOUT_SCHEMA:
+    if wires(contracts) <= WITHOUT_SCHEMA:
         return frozenset()
     return frozenset(frame.key for frame, _ in _by_frame(records) if frame is not None)
 
@@ -110,7 +110,7 @@ class _Topic:
         if frame is None:
             if WireFormat.JSON not in self.formats:
                 self._refuse(places, Reason.UNSUPPORTED_CONTENT, f"no frame of a schema registry{self._takes}")
-        elif self.formats <= _WITHOUT_SCHEMA:
+        elif self.formats <= WITHOUT_SCHEMA:
             self._strip(places, frame.start)
         elif (schema := self.schemas[frame.key]) is None:
             text = f"the registry has no schema of the {frame.key.replace(':', ' ')}"
