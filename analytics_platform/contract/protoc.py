@@ -3,6 +3,7 @@
 Registries keep Protobuf schemas as text; what reads and writes by them wants descriptors.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from analytics_platform.kafka.frame import RegisteredSchema
 MAIN = "analytics_platform_main.proto"
 """The name under which the schema itself is compiled; no file that it imports can have it."""
 _TIMEOUT_S = 60
+_COMPLAINT = re.compile(r"^[^ :]+\.proto:(\d+:\d+:)? .+")
 
 
 class ProtoInvalid(ValueError):
@@ -68,6 +70,8 @@ def _compiled(root: Path) -> bytes:
     done = subprocess.run(command, capture_output=True, cwd=root, timeout=_TIMEOUT_S, check=False)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").splitlines()
-        complaints = [line.removeprefix(f"{MAIN}:") for line in lines if ": warning: " not in line]
+        # Beside its complaints protoc writes a log; and it names the folder, which is nobody's business.
+        found = (_COMPLAINT.search(line.replace(f"{root}/", "")) for line in lines)
+        complaints = [match[0].removeprefix(f"{MAIN}:") for match in found if match and ": warning: " not in match[0]]
         raise ProtoInvalid(complaints[0] if complaints else "protoc refuses it")
     return out.read_bytes()

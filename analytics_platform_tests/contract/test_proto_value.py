@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analytics_platform.contract.batch_text import Unreadable
 from analytics_platform.contract.proto_value import ProtoReader, indexes_in, proto_reader
-from analytics_platform.contract.protoc import descriptors
+from analytics_platform.contract.protoc import ProtoInvalid, descriptors
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
 
 SMALL = """
@@ -267,3 +267,17 @@ def test_what_becomes_of_a_value_depends_on_it_alone(values: list[bytes]) -> Non
     together = said(reader, values)
     reader._batches = None
     assert together == said(reader, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("message Broken {", "2:1: Reached end of input in message definition (missing '}')."),
+        ('syntax = "proto3"; message A { B b = 1; }', '1:32: "B" is not defined.'),
+        ('syntax = "proto3"; import "no.proto";', "no.proto: File not found."),
+    ],
+)
+def test_protocs_first_complaint_without_its_log_and_its_folder(text: str, complaint: str) -> None:
+    with pytest.raises(ProtoInvalid) as caught:
+        descriptors(registered(f"{text}\n"))
+    assert str(caught.value) == complaint
