@@ -133,8 +133,7 @@ def _without_poison(
 def _judge(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas) -> Judged:
     by_label = {item.label: item for item in contracts}
     good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
-    with duck.connect() as connection:
-        duck.lock_down(connection)  # row rules are SQL from contracts
+    with duck.confined() as connection:  # row rules are SQL from contracts
         decoded = decode(records, contracts, schemas, connection=connection)
         rejected = [decoded.rejected]
         for name, rows in decoded.rows.items():

@@ -124,8 +124,7 @@ class Writer:
                 )
         self._encoders: dict[str, Encoder] = {}
         self._composers: dict[str, Composer] = {}
-        self._connection = duck.connect(threads=1)
-        duck.lock_down(self._connection)  # row rules are SQL from contracts
+        self._connection = duck.confined(threads=1)  # row rules are SQL from contracts
 
     def close(self) -> None:
         """Close the connection."""

@@ -48,8 +48,7 @@ def check(rows: pl.DataFrame, contract: EventContract, *, connection: duck.DuckD
         rows: As `decode` makes them, of this contract alone: where several versions stand in one frame, part it by
             `_contract` first.
         contract: What they must keep.
-        connection: Computes the row rules; better locked down, since a contract's expressions are not ours. One is
-            opened when it is None and there are such rules.
+        connection: Computes the row rules, see `duck.confined`. One is opened when it is None and there are such rules.
 
     Raises:
         ContractError: A rule cannot be computed at all. No row is to blame, so none is rejected.
@@ -149,8 +148,7 @@ def _broken_row_rules(
     if not contract.row_rules:
         return pl.DataFrame(schema=_FOUND)
     if connection is None:
-        with duck.connect() as opened:
-            duck.lock_down(opened)
+        with duck.confined() as opened:
             return _broken_row_rules(rows, contract, opened)
     # A row for which an expression fails, by an overflow say, breaks no rule: TRY makes it null, and null passes.
     sentences = [f"row rule {rule.name}: {rule.description}" for rule in contract.row_rules]

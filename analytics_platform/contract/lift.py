@@ -13,13 +13,11 @@ import polars as pl
 
 from analytics_platform import duck
 from analytics_platform.contract.check import check
+from analytics_platform.contract.expression import computed
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA
 from analytics_platform.contract.schema import polars_type, silver_schema
-from analytics_platform.errors import ContractError
-
-_OLDER = "_older"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def lift(
     Args:
         rows: Checked, of one version, in its columns and those of lineage.
         versions: All contracts of the event.
-        connection: Computes the expressions; better locked down, since they are not ours. One is opened when it is None.
+        connection: Computes the expressions, see `duck.confined`. One is opened when it is None.
 
     Raises:
         ContractError: An expression cannot be computed at all. No row is to blame, so none is rejected.
@@ -51,14 +49,16 @@ def lift(
     major = next(one.major for one in versions if one.label == label)
     steps = [step for step in _steps(versions) if step.major > major and step.upcast is not None]
     if steps and connection is None:
-        with duck.connect() as opened:
-            duck.lock_down(opened)
+        with duck.confined() as opened:
             return lift(rows, versions, connection=opened)
     rejected = [nothing]
     for step in steps:
         assert step.upcast is not None  # noqa: S101 - filtered just above
+        assert connection is not None  # noqa: S101 - opened just above
         before = silver_schema([one for one in versions if one.major == step.upcast.major])
-        rows = _cast(rows, step, step.upcast.fields, before, connection)
+        rows, failed = _cast(rows, step, step.upcast.fields, before, connection)
+        if failed.height:
+            rejected.append(_failed(failed, step, str(label)))
         judged = check(
             rows.select(*(field.name for field in step.fields), pl.lit(step.label).alias("_contract"), *_coordinates()),
             step,
@@ -81,26 +81,31 @@ def _cast(
     step: EventContract,
     fields: Mapping[str, str],
     before: Mapping[str, pl.DataType],
-    connection: duck.DuckDBPyConnection | None,
-) -> pl.DataFrame:
-    assert connection is not None  # noqa: S101 - `lift` opened one
+    connection: duck.DuckDBPyConnection,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows with the fields made, and those for which one cannot be computed, in the columns of REJECT_SCHEMA."""
     older = rows.select(
         pl.col(name).cast(kind) if name in rows.columns else pl.lit(None, kind).alias(name)
         for name, kind in before.items()
     )
-    connection.register(_OLDER, older.with_row_index("_index").to_arrow(compat_level=pl.CompatLevel.newest()))
-    # Where an expression fails for one row, by an overflow say, TRY makes it null; whether null is allowed is checked.
-    columns = ", ".join(f"TRY((\n{sql}\n)) AS {duck.identifier(name)}" for name, sql in fields.items())
-    try:
-        made = pl.from_arrow(connection.sql(f"SELECT {columns} FROM {_OLDER} ORDER BY _index").to_arrow_table())
-    except duck.Error as error:
-        raise ContractError([f"{step.label}: its up-cast cannot be computed: {duck.words(error)}"]) from None
-    finally:
-        connection.unregister(_OLDER)
-    assert isinstance(made, pl.DataFrame)  # noqa: S101 - a table
+    made = computed(older, fields, f"{step.label}: its up-cast", connection)
     kinds = {field.name: polars_type(field) for field in step.fields}
-    rows = rows.with_columns(made[name].cast(kinds[name]) for name in fields)
-    return rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in rows.columns)
+    reasons = [pl.when(made.failed[name]).then(pl.lit(f"{name}: cannot be computed for this row")) for name in fields]
+    found = rows.select(
+        topic_id="_topic_id",
+        partition="_partition",
+        offset="_offset",
+        event_type="event_type",
+        schema_version="schema_version",
+        source="source",
+        codes=pl.lit([], pl.List(pl.String)),
+        reasons=pl.concat_list(reasons).list.drop_nulls(),
+        contract="_contract",
+    )
+    bad = found["reasons"].list.len() > 0
+    rows = rows.with_columns(made.values[name].cast(kinds[name]) for name in fields).filter(~bad)
+    rows = rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in rows.columns)
+    return rows, found.filter(bad)
 
 
 def _failed(rejected: pl.DataFrame, step: EventContract, label: str) -> pl.DataFrame:

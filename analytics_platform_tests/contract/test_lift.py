@@ -74,7 +74,37 @@ def test_an_expression_that_fails_for_one_row() -> None:
     assert found.good["order_placed"]["order_id"].to_list() == ["b"]
     ((codes, reasons),) = found.rejected.select("codes", "reasons").rows()
     assert codes == ["upcast_failed"]
-    assert reasons == ["after the up-cast to 2.0.0: cents: missing"]
+    assert reasons == ["after the up-cast to 2.0.0: cents: cannot be computed for this row"]
+
+
+def test_an_expression_that_fails_leaves_no_gap_in_an_optional_field() -> None:
+    newer = version(
+        "2.0.0", field("cents", "integer", required=False), upcast=Upcast(1, {"cents": "CAST(euros AS int)"})
+    )
+    found = judged([event("a", V1, euros=1e300), event("b", V1, euros=2.0)], V1, newer)
+    assert found.good["order_placed"].select("order_id", "cents").rows() == [("b", 2)]
+    assert found.rejected["reasons"].to_list() == [
+        ["after the up-cast to 2.0.0: cents: cannot be computed for this row"]
+    ]
+
+
+def test_expressions_that_share_what_fails_for_one_row() -> None:
+    """DuckDB computes what they share once, outside of `TRY`: the other rows went down with the one."""
+    made = {
+        "cents": "CAST(euros * 100 AS bigint)",
+        "twice": "CAST(euros * 100 AS bigint) + CAST(euros * 100 AS bigint)",
+    }
+    newer = version("2.0.0", field("cents", "integer"), field("twice", "integer"), upcast=Upcast(1, made))
+    found = judged([event("a", V1, euros=1e300), event("b", V1, euros=2.0)], V1, newer)
+    assert found.good["order_placed"].select("order_id", "cents", "twice").rows() == [("b", 200, 400)]
+    assert found.rejected["codes"].to_list() == [["upcast_failed"]]
+
+
+def test_a_row_rule_that_fails_for_one_row_in_more_than_one_place() -> None:
+    rule = RowRule("sane", "n + 1 > 0 AND (n + 1) * (n + 1) < 100", "n is small")
+    only = version("1.0.0", field("n", "integer"), rules=(rule,))
+    found = judged([event("a", only, n=2**63 - 1), event("b", only, n=50), event("c", only, n=2)], only)
+    assert found.good["order_placed"].sort("order_id")["order_id"].to_list() == ["a", "c"]
 
 
 def test_rules_of_the_new_contract_over_the_row() -> None:
