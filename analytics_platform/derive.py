@@ -76,8 +76,10 @@ def silvers(domain: Domain, topic: str, halted: Collection[str] = ()) -> Mapping
 
 
 def contracts_digest(contracts: Sequence[EventContract]) -> str:
-    """sha256 (hex) over some contracts, whatever their order."""
-    return hashlib.sha256("".join(sorted(item.header.digest for item in contracts)).encode()).hexdigest()
+    """sha256 (hex) over some contracts and their patches, whatever their order."""
+    patches = {patch.digest for item in contracts for patch in item.patches}
+    digests = [*sorted(item.header.digest for item in contracts), *sorted(patches)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def key_ring(domain: Domain, settings: Settings) -> KeyRing:

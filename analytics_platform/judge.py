@@ -1,7 +1,9 @@
 """What becomes of records by their contracts: every one of a slice is valid or rejected, whatever it holds.
 
-    records ── decode ── check ── lift ──┬── rejected
-                                         └── good ── treat ──> rows as they may be written
+    records ── decode ── check ── lift ──┬── rejected ── patched, once more ──┬── rejected
+                                         │                                    │
+                                         └── good <── valid now ──────────────┘
+                                              └── treat ──> rows as they may be written
 
 A pure function of the records, the contracts and the keys: so a stream, a rebuild and a replay find the same.
 """
@@ -15,10 +17,13 @@ from analytics_platform import duck
 from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.lift import lift
+from analytics_platform.contract.mend import mended, patches_of
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.newer import Sights, together
+from analytics_platform.contract.patch import Patch
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
+from analytics_platform.contract.schema import PATCH
 from analytics_platform.contract.treat import treated
 from analytics_platform.contract.treatment import key_names
 from analytics_platform.errors import AccountingBroken, AnalyticsError, KeyMissing
@@ -131,24 +136,63 @@ def _without_poison(
 
 
 def _judge(records: pl.DataFrame, contracts: Sequence[EventContract], schemas: Schemas) -> Judged:
+    with duck.confined() as connection:  # rules, up-casts and patches are SQL from contracts
+        judged = _as_sent(records, contracts, schemas, connection)
+        for patch in patches_of(contracts):
+            judged = _as_patched(judged, patch, records, contracts, schemas=schemas, connection=connection)
+    _each_once(records, judged)
+    return judged
+
+
+def _as_sent(
+    records: pl.DataFrame,
+    contracts: Sequence[EventContract],
+    schemas: Schemas,
+    connection: duck.DuckDBPyConnection,
+    *,
+    plain: bool = False,
+) -> Judged:
     by_label = {item.label: item for item in contracts}
     good: dict[str, list[pl.DataFrame]] = {name: [] for name in sorted({item.name for item in contracts})}
-    with duck.confined() as connection:  # row rules are SQL from contracts
-        decoded = decode(records, contracts, schemas, connection=connection)
-        rejected = [decoded.rejected]
-        for name, rows in decoded.rows.items():
-            for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():
-                checked = check(part, by_label[str(label)], connection=connection)
-                lifted = lift(checked.good, [item for item in contracts if item.name == name], connection=connection)
-                good[name].append(lifted.rows)
-                rejected += [checked.rejected, lifted.rejected]
-    judged = Judged(
+    decoded = decode(records, contracts, schemas, connection=connection, plain=plain)
+    rejected = [decoded.rejected]
+    for name, rows in decoded.rows.items():
+        for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():
+            checked = check(part, by_label[str(label)], connection=connection)
+            lifted = lift(checked.good, [item for item in contracts if item.name == name], connection=connection)
+            good[name].append(lifted.rows)
+            rejected += [checked.rejected, lifted.rejected]
+    return Judged(
         {name: pl.concat(frames, how="diagonal") for name, frames in good.items() if frames},
         pl.concat(rejected),
         decoded.newer,
     )
-    _each_once(records, judged)
-    return judged
+
+
+def _as_patched(
+    judged: Judged,
+    patch: Patch,
+    records: pl.DataFrame,
+    contracts: Sequence[EventContract],
+    *,
+    schemas: Schemas,
+    connection: duck.DuckDBPyConnection,
+) -> Judged:
+    """As `judged`, but for rejected records that are valid once patched; the others keep the reasons they had."""
+    tried = mended(records, judged.rejected, patch, contracts, schemas=schemas, connection=connection)
+    if tried.is_empty():
+        return judged
+    rows = _as_sent(tried, contracts, NO_SCHEMAS, connection, plain=True).good.get(patch.event)
+    labels = [item.label for item in contracts if item.name == patch.event and item.major == patch.major]
+    rows = None if rows is None else rows.filter(pl.col("_contract").is_in(labels))
+    if rows is None or rows.is_empty():
+        return judged
+    rows = rows.with_columns(pl.lit(patch.name).alias(PATCH.name))
+    before = [judged.good[patch.event]] if patch.event in judged.good else []
+    places = rows.select(pl.col(f"_{name}").alias(name) for name in _COORDINATES)
+    rejected = judged.rejected.join(places, on=_COORDINATES, how="anti", maintain_order="left")
+    good = {**judged.good, patch.event: pl.concat([*before, rows], how="diagonal")}
+    return Judged(good, rejected, judged.newer)
 
 
 def _each_once(records: pl.DataFrame, judged: Judged) -> None:

@@ -21,6 +21,7 @@ import polars as pl
 
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver
 from analytics_platform.contract.model import Domain
+from analytics_platform.contract.schema import PATCH
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
@@ -48,7 +49,7 @@ def replay(
     by: str,
     on_portion: Callable[[str], None] = lambda _line: None,
 ) -> ReplayReport:
-    """Judge selected rows by today's contracts; those that are valid now enter silver, once, and turn to `replayed`.
+    """Judge selected rows by today's contracts and patches; those that are valid now enter silver, once, and turn to `replayed`.
 
     Of rows that are still bad the reasons become today's. Where a later copy of a row stands in silver, the row takes
     its place, as if the contract had been right from the beginning. Memory is bounded by the micro-batch.
@@ -90,6 +91,7 @@ def replay(
         cut=work.cut,
         waiting=dict(work.waiting),
         entered=dict(work.entered),
+        patched=dict(work.patched),
         overtaken=dict(work.overtaken),
         windows=dict(work.windows),
         took=clock() - began,
@@ -155,6 +157,7 @@ class _Replay:
     cut: int = 0
     waiting: Counter[str] = field(default_factory=Counter)
     entered: Counter[str] = field(default_factory=Counter)
+    patched: Counter[str] = field(default_factory=Counter)
     overtaken: Counter[str] = field(default_factory=Counter)
     windows: Counter[str] = field(default_factory=Counter)
     touched: dict[str, list[pl.Series]] = field(default_factory=dict)
@@ -255,6 +258,9 @@ class _Replay:
         while commit(self.lake, spec, change).change is not None:
             entered += kept.height
             self.entered[spec.title] += kept.height
+            if PATCH.name in kept.columns:
+                names = kept[PATCH.name].drop_nulls().value_counts().iter_rows()
+                self.patched.update({f"{name}/{patch}": count for patch, count in names})
             self.overtaken[spec.title] += overtaken.height
             for mart in self.domain.marts:
                 if name in mart.silver_inputs:

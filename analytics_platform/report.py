@@ -171,6 +171,8 @@ class ReplayReport:
     """Rows that are bad under today's contracts, by reason code; a row with two codes counts for both."""
     entered: Mapping[str, int]
     """Rows that silver did not have, by `layer.name`."""
+    patched: Mapping[str, int]
+    """Those of them that are valid only as a patch made them, by `event/patch`."""
     overtaken: Mapping[str, int]
     """Rows of silver that gave way to a copy which had arrived earlier, by `layer.name`."""
     windows: Mapping[str, int]
@@ -180,6 +182,7 @@ class ReplayReport:
     def line(self) -> str:
         """In one readable line."""
         entered = ", ".join(f"{count:,} into {title}" for title, count in sorted(self.entered.items()) if count)
+        entered += "".join(f", {count:,} by the patch {name}" for name, count in sorted(self.patched.items()))
         waiting = ", ".join(f"{count:,} {code}" for code, count in sorted(self.waiting.items()))
         return (
             f"{self.domain}: {self.selected:,} rows judged again: {self.replayed:,} replayed ({entered or 'none new to silver'}); "

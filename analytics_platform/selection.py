@@ -1,12 +1,14 @@
 """Which rows of a quarantine are meant: by what is wrong with them, who sent them, where they stand and when they came."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from analytics_platform import quarantine
+from analytics_platform.contract.mend import patches_of
+from analytics_platform.contract.model import Domain
 from analytics_platform.fingerprint import PARTS, findings, fingerprints
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.files import Snapshot
@@ -56,6 +58,22 @@ class Selection:
                 self.end,
             )
         )
+
+
+def patched(domain: Domain) -> Mapping[str, Selection]:
+    """By `event/patch`, the rows that each patch in force may be for; whether they have other faults is not looked at."""
+    topics = {contract.name: contract.topic for contract in domain.events}
+    return {
+        f"{patch.event}/{patch.name}": Selection(
+            codes=tuple(map(str, patch.codes)),
+            event_types=() if "event_type" in patch.fields else (patch.event,),
+            sources=patch.sources,
+            topics=(topics[patch.event],),
+            start=patch.start,
+            end=patch.end,
+        )
+        for patch in patches_of(domain.events)
+    }
 
 
 def near(snapshot: Snapshot, selection: Selection) -> Snapshot:

@@ -162,12 +162,15 @@ def domain(
     marts: tuple[str, ...] = ("sales_hourly", "sales_daily"),
     products: str = PRODUCTS,
     breaker: str = "",
+    patch: str = "",
 ) -> Domain:
     """The shop's contracts, changed; loaded as any other, from a folder that stays until the tests end."""
     folder = TemporaryDirectory(prefix="shop-")
     _FOLDERS.append(folder)
     root = Path(folder.name)
     _write(root, events, most_cents, extra, breaker)
+    if patch:
+        _file(root, "order_placed/fix.patch.yaml", patch)
     sqls = {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
     for name in marts:
         _write_mart(root, name, sqls[name], cancels="order_cancelled" in events)

@@ -4,7 +4,7 @@ import getpass
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,11 +171,15 @@ def replay(
     topic: Topic = None,
     hours: Hours = None,
     everything: Everything = False,
+    patch: Annotated[
+        str | None,
+        typer.Option(help="The rows that this patch may be for, instead of other conditions.", metavar="EVENT/NAME"),
+    ] = None,
     discarded: Annotated[bool, typer.Option("--discarded", help="Rows that were discarded come back too.")] = False,
     by: By = None,
     json_output: Json = False,
 ) -> None:
-    """Judge rows again by today's contracts; those that are valid now enter silver, once.
+    """Judge rows again by today's contracts and patches; those that are valid now enter silver, once.
 
     Doing it twice changes nothing; after a run that died, doing it again does the rest.
     """
@@ -191,9 +195,11 @@ def replay(
         hours=hours,
         statuses=["discarded"] if discarded else None,
     )
-    _refuse_everything(selection, asked=everything)
     call = call_of(context)
     found, settings = call.domain(domain), call.settings()
+    if patch is not None:
+        selection = _of_patch(found, patch, selection)
+    _refuse_everything(selection, asked=everything)
     with working(f"replaying rows of {found.name}"):
         report = replay_rows(found, settings, selection, clock=now, by=by or _me())
         try:
@@ -295,6 +301,17 @@ def _selection(
         start=start,
         end=end,
     )
+
+
+def _of_patch(domain: "Domain", name: str, selection: "Selection") -> "Selection":
+    from analytics_platform.selection import patched  # noqa: PLC0415
+
+    known = patched(domain)
+    if name not in known:
+        raise typer.BadParameter(f"there is no patch {name!r} in force{did_you_mean(name, list(known))}")
+    if not selection.is_everything:
+        raise typer.BadParameter("--patch says which rows; give no other condition beside it")
+    return replace(known[name], statuses=selection.statuses)
 
 
 def _place(text: str) -> "Place":

@@ -26,8 +26,8 @@ from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.newer import Sights, sights, together
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
-from analytics_platform.contract.schema import LINEAGE_SCHEMA, silver_schema
-from analytics_platform.contract.unframe import unframed, wires
+from analytics_platform.contract.schema import LINEAGE_SCHEMA, PATCH, silver_schema
+from analytics_platform.contract.unframe import Unframed, unframed, wires
 from analytics_platform.contract.wire import header_fields
 from analytics_platform.errors import AccountingBroken
 from analytics_platform.kafka.frame import NO_SCHEMAS, Schemas, WireFormat
@@ -67,6 +67,7 @@ def decode(
     schemas: Schemas = NO_SCHEMAS,
     *,
     connection: duck.DuckDBPyConnection | None = None,
+    plain: bool = False,
 ) -> Decoded:
     """Read records under their contracts.
 
@@ -76,16 +77,18 @@ def decode(
             `schema_version` stand.
         schemas: Every one that `schema_keys` names, by which framed values were written.
         connection: Reused instead of opening one, which takes 15 ms.
+        plain: Whether all values are JSON, whatever the contracts say.
     """
     if connection is None:
         with duck.connect() as opened:
-            return decode(records, contracts, schemas, connection=opened)
+            return decode(records, contracts, schemas, connection=opened, plain=plain)
     records = records.with_row_index(_PLACE)
     rows: dict[str, list[pl.DataFrame]] = {contract.name: [] for contract in contracts}
     rejected, newer = [pl.DataFrame(schema=REJECT_SCHEMA)], list[Sights]()
     for (topic,), part in records.partition_by("topic", maintain_order=True, as_dict=True).items():
         reads = [contract for contract in contracts if contract.topic == topic]
-        faults = _decode_topic(part, reads, schemas, rows, connection, newer=newer)
+        read = Unframed(part, {}) if plain or not reads else unframed(part, reads, schemas)
+        faults = _decode_topic(read, reads, rows, connection, newer=newer)
         places = sorted(faults)
         rejected.append(rejected_frame(part, places, [faults[place] for place in places]))
     return Decoded(
@@ -96,9 +99,8 @@ def decode(
 
 
 def _decode_topic(
-    records: pl.DataFrame,
+    read: Unframed,
     contracts: Sequence[EventContract],
-    schemas: Schemas,
     rows: dict[str, list[pl.DataFrame]],
     connection: duck.DuckDBPyConnection,
     *,
@@ -107,13 +109,13 @@ def _decode_topic(
     """Add the rows of one topic's records to `rows` and their counts to `newer`; return the rejected by their place."""
     if not contracts:
         stray = Rejected((Reason.UNKNOWN_EVENT_TYPE,), ("no contract names this topic",))
-        return dict.fromkeys(range(records.height), stray)
-    read = unframed(records, contracts, schemas)
+        return dict.fromkeys(range(read.records.height), stray)
     decode_all = _decode_part if contracts[0].cloudevents is None else _decode_cloudevents
     found = decode_all(read.records, contracts, rows, connection, newer=newer)
     if not read.faults:
         return found
-    places = [place for place in range(records.height) if place not in read.faults]
+    height = read.records.height + len(read.faults)
+    places = [place for place in range(height) if place not in read.faults]
     return {**read.faults, **{places[place]: fault for place, fault in found.items()}}
 
 
@@ -291,6 +293,8 @@ def _registered(batch: pl.DataFrame, connection: duck.DuckDBPyConnection) -> Ite
 def _together(frames: Sequence[pl.DataFrame], versions: Sequence[EventContract]) -> pl.DataFrame:
     """The rows of all versions of one event type, in the order of the records."""
     schema = silver_schema(versions)
+    if PATCH.name in schema:
+        frames = [frame.with_columns(pl.lit(None, schema[PATCH.name]).alias(PATCH.name)) for frame in frames]
     if len(frames) == 1 and len(versions) == 1:
         return frames[0].select(list(schema))
     # Columns and fields of objects that a version does not have become null.

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analytics_platform.contract.complaint import Complaint
@@ -11,6 +11,9 @@ from analytics_platform.contract.event import check_rules, check_topic, check_ve
 from analytics_platform.contract.header import VERSION
 from analytics_platform.contract.mart import check_mart, mart_of
 from analytics_platform.contract.model import NAME, Domain, EventContract, MartContract, ReferenceContract
+from analytics_platform.contract.patch import SUFFIX as PATCH_SUFFIX
+from analytics_platform.contract.patch import Patch
+from analytics_platform.contract.patch_source import check_patches, patch_of
 from analytics_platform.contract.reference import reference_of
 from analytics_platform.contract.source import MAX_BYTES, Source, read_source
 from analytics_platform.contract.sql import Bench
@@ -37,6 +40,8 @@ class Draft:
     """By event type and version."""
     references: list[tuple[Source, ReferenceContract]] = field(default_factory=list)
     marts: list[tuple[Source, MartContract]] = field(default_factory=list)
+    patches: list[tuple[Source, Patch]] = field(default_factory=list)
+    """By event type and name."""
     broken: set[str] = field(default_factory=set)
     """Tables, as `silver.x`, whose contract is wrong."""
 
@@ -53,7 +58,11 @@ class Draft:
     @property
     def domain(self) -> Domain:
         """What could be compiled; of use only if there are no complaints."""
-        events = tuple(contract for _, contract in self.events)
+        patches = [patch for _, patch in self.patches]
+        events = tuple(
+            replace(contract, patches=tuple(patch for patch in patches if patch.event == contract.name))
+            for _, contract in self.events
+        )
         references = tuple(contract for _, contract in self.references)
         marts = tuple(contract for _, contract in self.marts)
         headers = (
@@ -124,14 +133,30 @@ def _read_event(draft: Draft, folder: Path) -> None:
         draft.stray(folder, f"is at least one file <version>{SUFFIX} in it")
     for path in files:
         version = path.name.removesuffix(SUFFIX)
+        if path.name.endswith(PATCH_SUFFIX):
+            _read_patch(draft, path)
+            continue
         if not path.name.endswith(SUFFIX) or not VERSION.fullmatch(version):
-            draft.stray(path, f"are files named <version>{SUFFIX}, as in 1.0.0{SUFFIX}")
+            allowed = f"are files named <version>{SUFFIX}, as in 1.0.0{SUFFIX}, and <name>{PATCH_SUFFIX}"
+            draft.stray(path, allowed)
             continue
         source = _read(draft, path, Kind.EVENT)
         if source is not None:
             draft.events.append((source, event_of(source, draft.name, name, version)))
         if source is None or source.complaints:
             draft.broken.add(f"silver.{name}")
+
+
+def _read_patch(draft: Draft, path: Path) -> None:
+    name = path.name.removesuffix(PATCH_SUFFIX)
+    if not NAME.fullmatch(name):
+        draft.stray(path, _NAMES)
+        return
+    source = read_source(path, draft.file(path))
+    draft.sources.append(source)
+    patch = None if source.data is None else patch_of(source, draft.name, path.parent.name, name)
+    if patch is not None:
+        draft.patches.append((source, patch))
 
 
 def _named(draft: Draft, folder: Path, others: set[str]) -> Iterator[tuple[Path, str]]:
@@ -205,13 +230,15 @@ def _check_together(draft: Draft) -> None:
 
 
 def _check_expressions(draft: Draft, versions: Mapping[str, list[tuple[Source, EventContract]]], bench: Bench) -> None:
-    """Try row rules and up-casts over empty rows."""
+    """Try row rules, up-casts and patches over empty rows."""
     for source, event in draft.events:
         if not any(complaint.key.startswith("schema") for complaint in source.complaints):
             check_rules(source, event, bench)
     for name, pairs in versions.items():
         if f"silver.{name}" not in draft.broken:
             check_upcasts(pairs, bench)
+            patches = [pair for pair in draft.patches if pair[1].event == name]
+            check_patches(patches, [event for _, event in pairs], bench)
 
 
 def _description(readme: Path) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 from analytics_platform.contract.draft import MARTS, REFERENCE, SUFFIX
 from analytics_platform.contract.load import load_sound
 from analytics_platform.contract.model import Domain
+from analytics_platform.contract.patch import SUFFIX as PATCH_SUFFIX
 
 
 class Edition:
-    """The event contracts of a domain as they were loaded.
+    """The event contracts of a domain, and their patches, as they were loaded.
 
     Marts and reference tables do not count: they are made anew from what is in silver, whenever that is.
     """
@@ -19,7 +20,8 @@ class Edition:
         self.domain = domain.name
         """Its name."""
         self._folder = folder.absolute()
-        self._looked_at = frozenset(event.header.digest for event in domain.events)
+        patches = {patch.digest for event in domain.events for patch in event.patches}
+        self._looked_at = frozenset(event.header.digest for event in domain.events) | patches
 
     def is_superseded(self) -> bool:
         """Whether others stand in the folder, and sound ones.
@@ -36,11 +38,12 @@ class Edition:
         return self.domain in catalog.domains
 
     def _digests(self) -> frozenset[str] | None:
-        """Of every event contract, as their headers have it; `None` while a file cannot be read."""
+        """Of every event contract and patch, as their headers have it; `None` while a file cannot be read."""
         try:
             return frozenset(
                 hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in (self._folder / self.domain).glob(f"[!.]*/[!.]*{SUFFIX}")
+                for suffix in (SUFFIX, PATCH_SUFFIX)
+                for path in (self._folder / self.domain).glob(f"[!.]*/[!.]*{suffix}")
                 if path.parent.name not in {MARTS, REFERENCE}
             )
         except OSError:

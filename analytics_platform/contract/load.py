@@ -1,6 +1,7 @@
 """Contracts read from their folder, all complaints at once.
 
     contracts/<domain>/<event>/<version>.odcs.yaml
+    contracts/<domain>/<event>/<name>.patch.yaml
     contracts/<domain>/reference/<name>.odcs.yaml and the file it names
     contracts/<domain>/marts/<name>.odcs.yaml and <name>.sql
 

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from analytics_platform.contract.patch import Patch
 from analytics_platform.kafka.frame import WireFormat
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
@@ -273,6 +274,8 @@ class EventContract:
     """Whether a record without a trace id gets one made of its coordinates."""
     wire: WireFormat = WireFormat.JSON
     """How producers write it."""
+    patches: tuple[Patch, ...] = ()
+    """Those of the event, by name: the same for every version."""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from analytics_platform.contract.draft import SUFFIX, visible
 from analytics_platform.contract.header import VERSION
 from analytics_platform.contract.load import load_catalog, load_domain
 from analytics_platform.contract.model import NAME, Domain
+from analytics_platform.contract.patch import SUFFIX as PATCH_SUFFIX
 from analytics_platform.contract.source import Source, read_source
 from analytics_platform.errors import ContractError
 
@@ -21,8 +22,8 @@ def load_proposal(path: Path, contracts: Path) -> tuple[Domain, ...]:
     """Read what is proposed: every domain it concerns, as it would be.
 
     Args:
-        path: A file is one event contract; it is judged as if it stood in its domain's folder, in place of the version
-            it names or beside the others. A folder is a domain's, or that of all domains, and is taken whole.
+        path: A file is one event contract or one patch; it is judged as if it stood in its event's folder, in place of
+            the version or patch it names or beside the others. A folder is a domain's, or that of all domains, and is taken whole.
         contracts: The folder of the contracts in force. Paths in the result may no longer exist.
 
     Raises:
@@ -39,15 +40,16 @@ def load_proposal(path: Path, contracts: Path) -> tuple[Domain, ...]:
 
 def _with_file(path: Path, contracts: Path) -> Domain:
     source = read_source(path.absolute(), str(path))
-    domain, name, version = (source.root[key] for key in ("domain", "name", "version"))
+    is_patch = path.name.endswith(PATCH_SUFFIX)
+    domain, name, version = (source.root[key] for key in ("domain", "event" if is_patch else "name", "version"))
     if source.data is not None:
         for node in (domain, name):
             if not NAME.fullmatch(node.text):
                 node.refuse("is a name of a-z, 0-9 and _: it says where the contract would stand")
-        if not VERSION.fullmatch(version.text):
+        if not is_patch and not VERSION.fullmatch(version.text):
             version.refuse("is a version as in 1.0.0")
     _stop(source)
-    place = Path(domain.text, name.text, f"{version.text}{SUFFIX}")
+    place = Path(domain.text, name.text, path.name if is_patch else f"{version.text}{SUFFIX}")
     if (contracts / place).exists() and path.resolve() == (contracts / place).resolve():
         source.complain((), "a contract in force", _ELSEWHERE)
         _stop(source)

@@ -6,13 +6,14 @@ announcement of its end; a proposal or a draft may become anything.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from analytics_platform.contract.difference import Difference, Verdict
 from analytics_platform.contract.evolve import compare, compare_tables
 from analytics_platform.contract.model import Catalog, EventContract, MartContract, ReferenceContract
+from analytics_platform.contract.patch import Patch
 
 _UNRELEASED = {"proposed", "draft"}
 _LEAVING = {"deprecated", "retired"}
@@ -52,6 +53,7 @@ def release(old: Catalog, new: Catalog, today: date) -> tuple[Finding, ...]:
     before, after = _events(old), _events(new)
     for name in sorted({*before, *after}):
         found += _event(before.get(name, ()), after.get(name, ()), today)
+        found += _patches(before.get(name, ()), after.get(name, ()))
     tables_before, tables_after = _tables(old), _tables(new)
     for title in sorted({*tables_before, *tables_after}):
         found += _table(title, tables_before.get(title), tables_after.get(title), today)
@@ -103,6 +105,38 @@ def _removed(contract: EventContract, today: date) -> Finding:
     return Finding(
         f"silver.{contract.name}", version, "none", contract.header.path, difference, verdict is Verdict.COMPATIBLE
     )
+
+
+def _patches(old: Sequence[EventContract], new: Sequence[EventContract]) -> Iterator[Finding]:
+    """What became of an event's patches: what they mended stands in silver, so they stay as they are or are withdrawn."""
+    before = {patch.name: patch for contract in old for patch in contract.patches}
+    after = {patch.name: patch for contract in new for patch in contract.patches}
+    for name, patch in sorted({**before, **after}.items(), key=lambda item: item[0]):
+        was, now = before.get(name), after.get(name)
+        if (was and was.digest) != (now and now.digest):
+            difference = _patch_difference(name, was, now)
+            old_is, new_is = ("none" if one is None else "patch" for one in (was, now))
+            allowed = difference.verdict is not Verdict.BREAKING
+            yield Finding(f"silver.{patch.event}", old_is, new_is, patch.path, difference, allowed)
+
+
+def _patch_difference(name: str, was: Patch | None, now: Patch | None) -> Difference:
+    path = f"patch {name}"
+    if was is None:
+        return Difference(path, "added", Verdict.COMPATIBLE, "It is only for records that are refused without it.")
+    back = "What it mended goes back to quarantine when those hours are made again."
+    if now is None:
+        if was.withdrawn:
+            return Difference(path, "removed", Verdict.COMPATIBLE, "It was withdrawn.")
+        return Difference(path, "removed", Verdict.BREAKING, back, "Keep the file; to undo it, set withdrawn: true.")
+    words = replace(now, description=was.description, path=was.path, digest=was.digest)
+    if replace(words, withdrawn=was.withdrawn) != was:
+        advice = "Leave it as it is and write another patch; to undo it, set withdrawn: true."
+        return Difference(path, "changed", Verdict.BREAKING, back, advice)
+    if now.withdrawn is was.withdrawn:
+        return Difference(path, "its words", Verdict.COSMETIC, "Nothing is mended otherwise.")
+    change = f"withdrawn: {str(was.withdrawn).lower()} -> {str(now.withdrawn).lower()}"
+    return Difference(path, change, Verdict.COMPATIBLE, back if now.withdrawn else "It mends again.")
 
 
 def _table(

@@ -165,6 +165,11 @@ LINEAGE = (
 )
 """The columns that follow the contract's own in every silver table."""
 
+PATCH = Column(
+    "_patch", pl.String(), required=False, description="The patch that mended the record; null if it is as it was sent."
+)
+"""The last column of silver tables whose event has patches."""
+
 
 def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     """The columns of an event's silver table.
@@ -189,7 +194,8 @@ def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
         )
         for same in fields.values()
     )
-    return (*own, *LINEAGE)
+    patch = (PATCH,) if any(contract.patches for contract in versions) else ()
+    return (*own, *LINEAGE, *patch)
 
 
 def together(field: Field, older: Field) -> Field:

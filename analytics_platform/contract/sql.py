@@ -20,6 +20,8 @@ _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
 _CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today", "now"}
 """Names that DuckDB takes as functions without parentheses."""
+_JSON_READERS = {"->", "->>", "json_extract", "json_extract_string", "json_value", "json_exists", "json_type"}
+_PLAIN_PATH = re.compile(r"\$(\.\w+)+")
 _ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat"}
 """Aggregates whose result depends on the order of rows, unless they are given one."""
 
@@ -106,14 +108,15 @@ class Bench:
         allowed = "is one boolean expression over the contract's columns"
         self._check_expression(polars_schema(event.fields), sql, "BOOLEAN", allowed)
 
-    def check_expression(self, columns: Mapping[str, DataType], sql: str, kind: str) -> None:
+    def check_expression(self, columns: Mapping[str, DataType], sql: str, kind: str, over: str) -> None:
         """Try an expression over the columns of a single row, that has to be of one of DuckDB's types.
+
+        `over`: what the columns are, in words.
 
         Raises:
             SqlRefused: It is not one expression over single rows, or of another type.
         """
-        allowed = f"is one expression of type {kind} over the older version's columns"
-        self._check_expression(columns, sql, kind, allowed)
+        self._check_expression(columns, sql, kind, f"is one expression of type {kind} over {over}")
 
     def names(self, sql: str) -> set[str]:
         """Every name an expression mentions as a column or a part of one, in lower case.
@@ -123,6 +126,19 @@ class Bench:
         """
         tree = self._tree(f"SELECT (\n{sql}\n)")
         return {str(name).lower() for node in _nodes(tree) for name in node.get("column_names") or ()}
+
+    def paths(self, sql: str, column: str) -> list[tuple[str, ...]] | None:
+        """The paths at which an expression reads a column of JSON; None where it does not say them, and may read all.
+
+        Raises:
+            SqlRefused: It is not one expression.
+        """
+        nodes = list(_nodes(self._tree(f"SELECT (\n{sql}\n)")))
+        reads = [
+            node for node in nodes if [str(name).lower() for name in node.get("column_names") or ()][-1:] == [column]
+        ]
+        found = [path for node in nodes if (path := _path_read(node, column)) is not None]
+        return found if len(found) == len(reads) and all(found) else None
 
     def _check_expression(self, columns: Mapping[str, DataType], sql: str, kind: str, allowed: str) -> None:
         # The line breaks keep a comment at the end of the expression from swallowing what follows.
@@ -248,6 +264,25 @@ def _columns_of(result: duck.DuckDBPyConnection) -> tuple[list[str], list[str]]:
 def _split(name: str) -> tuple[str, str]:
     layer, _, table = name.partition(".")
     return layer, table
+
+
+def _path_read(node: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
+    """The path at which a function reads a column of JSON, empty where that is all of it; None if it is another function."""
+    if str(node.get("function_name", "")).lower() not in _JSON_READERS:
+        return None
+    arguments: list[dict[str, Any]] = [one.get("expression") or {} for one in node.get("arguments") or [{}]]
+    holder, *rest = arguments
+    if [str(name).lower() for name in holder.get("column_names") or ()][-1:] != [column]:
+        return None
+    literal = (rest[0].get("literal") or {}) if len(rest) == 1 else {}
+    if literal.get("kind") != "STRING":
+        return ()
+    text = str(literal.get("text"))
+    if text.startswith("/"):
+        return tuple(text[1:].split("/")) if "~" not in text else ()
+    if not text.startswith("$"):
+        return (text,)
+    return tuple(text[2:].split(".")) if _PLAIN_PATH.fullmatch(text) else ()
 
 
 def _function_of(node: Mapping[str, Any]) -> str:

@@ -53,7 +53,7 @@ def check_upcasts(versions: Sequence[tuple[Source, EventContract]], bench: Bench
                 )
                 continue
             try:
-                bench.check_expression(silver_schema(before), sql, types[name])
+                bench.check_expression(silver_schema(before), sql, types[name], "the older version's columns")
                 named = bench.names(sql)
             except SqlRefused as refused:
                 place["fields"][name].refuse(refused.allowed, refused.found)

@@ -1,6 +1,7 @@
 """Jobs that say what becomes of quarantined rows: replay them, or give them up. Launched by hand, with a form to fill in."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -13,7 +14,7 @@ from analytics_platform.defs.specs import asset_key
 from analytics_platform.errors import AnalyticsError, QueryFailed
 from analytics_platform.query import refresh_database
 from analytics_platform.replay import discard, replay
-from analytics_platform.selection import Place, Selection
+from analytics_platform.selection import Place, Selection, patched
 from analytics_platform.settings import Settings
 
 
@@ -75,7 +76,27 @@ class RowsConfig(dg.Config):
 class ReplayConfig(RowsConfig):
     """Which rows to judge again."""
 
+    patch: str | None = Field(
+        default=None, description="The rows that this patch (`event/name`) may be for, instead of other conditions."
+    )
     discarded: bool = Field(default=False, description="Whether rows that were discarded come back as well.")
+
+    def selection_in(self, domain: Domain) -> Selection:
+        """As the stations take it.
+
+        Raises:
+            dagster.Failure: as `selection`; or there is no such patch, or another condition beside it.
+        """
+        statuses = ("discarded",) if self.discarded else ()
+        if self.patch is None:
+            return self.selection(statuses=statuses)
+        known = patched(domain)
+        if self.patch not in known:
+            there = ", ".join(known) or "none"
+            raise dg.Failure(f"patch: there is no {self.patch!r} in force; there are {there}", allow_retries=False)
+        if not self.model_copy(update={"everything": True}).selection().is_everything:
+            raise dg.Failure("patch: it says which rows; give no other condition beside it", allow_retries=False)
+        return replace(known[self.patch], statuses=statuses)
 
 
 class DiscardConfig(RowsConfig):
@@ -92,13 +113,13 @@ def quarantine_jobs(domain: Domain, settings: Settings, clock: Callable[[], date
 def _replay_job(domain: Domain, settings: Settings, clock: Callable[[], datetime]) -> dg.JobDefinition:
     @dg.op(
         name=f"{domain.name}_replay_rows",
-        description="Judges selected rows of the quarantine by today's contracts; valid ones enter silver, once.",
+        description="Judges selected rows of the quarantine by today's contracts and patches; valid ones enter silver, once.",
         pool=lane(domain.name),
         out=dg.Out(dg.Nothing),
         retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
     )
     def replay_rows(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
-        selection = config.selection(statuses=("discarded",) if config.discarded else ())
+        selection = config.selection_in(domain)
         try:
             report = replay(domain, settings, selection, clock=clock, by=context.run_id, on_portion=context.log.info)
         except AnalyticsError as error:
