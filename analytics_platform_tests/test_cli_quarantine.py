@@ -142,6 +142,44 @@ def test_replay_and_replay_again(called: Any, of: Shop) -> None:
     assert of.versions() == versions
 
 
+CHEAPER = """\
+description: Prices were sent tenfold.
+domain: shop
+event: order_placed
+major: 1
+codes: [rule_violated]
+sources: [web]
+ingestedBefore: 2026-11-24T00:00:00Z
+set: {cents: CAST(value->>'cents' AS BIGINT) // 10}
+"""
+PATCHED = shop.domain(most_cents=1_000, patch=CHEAPER)
+
+
+def test_replay_with_a_patch(called: Any, of: Shop) -> None:
+    code, out, _ = called("quarantine", "replay", "--patch", "order_placed/fix", contracts=PATCHED)
+    said = "2 replayed (2 into silver.order_placed, 2 by the patch order_placed/fix); still bad: none"
+    assert (code, out) == (0, f"shop: 2 rows judged again: {said}\n")
+    _, out, _ = called("sql", "from silver.order_placed select cents, _patch order by all", "--format", "csv")
+    assert out == "cents,_patch\n10,\n500,fix\n700,fix\n"
+    versions = of.versions()
+    called("quarantine", "replay", "--patch", "order_placed/fix", contracts=PATCHED)
+    assert of.versions() == versions
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["order_placed/fx"], "there is no patch 'order_placed/fx' in force (did you mean order_placed/fix?)"),
+        (["order_placed/fix", "--code", "wrong_type"], "--patch says which rows; give no other condition beside it"),
+    ],
+)
+@pytest.mark.usefixtures("of")
+def test_a_patch_that_is_not_meant(called: Any, given: list[str], said: str) -> None:
+    code, _, err = called("quarantine", "replay", "--patch", *given, contracts=PATCHED)
+    assert code == 2
+    assert said in " ".join(err.split())
+
+
 def test_discard_keeps_the_reason_and_who(called: Any, of: Shop) -> None:
     code, out, _ = called("quarantine", "discard", f"{ORDERS}/0/0", "--reason", " a load test ", "--by", "duty")
     assert (code, out) == (0, "shop: 1 rows discarded\n")

@@ -129,7 +129,7 @@ def _read_event(draft: Draft, folder: Path) -> None:
         draft.stray(folder, _NAMES)
         return
     files = [path for path in visible(folder) if path.suffix != ".md"]
-    if not files:
+    if all(path.name.endswith(PATCH_SUFFIX) for path in files):
         draft.stray(folder, f"is at least one file <version>{SUFFIX} in it")
     for path in files:
         version = path.name.removesuffix(SUFFIX)

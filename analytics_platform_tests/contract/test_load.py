@@ -171,11 +171,11 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
         ),
         (
             "contracts/shop/order_placed/2.0.0.yaml: found a file or folder that is not read, allowed are files named "
-            "<version>.odcs.yaml, as in 1.0.0.odcs.yaml"
+            "<version>.odcs.yaml, as in 1.0.0.odcs.yaml, and <name>.patch.yaml"
         ),
         (
             "contracts/shop/order_placed/v2.odcs.yaml: found a file or folder that is not read, allowed are files named "
-            "<version>.odcs.yaml, as in 1.0.0.odcs.yaml"
+            "<version>.odcs.yaml, as in 1.0.0.odcs.yaml, and <name>.patch.yaml"
         ),
         (
             "contracts/shop/reference/old.parquet: found a file or folder that is not read, allowed are files that a "

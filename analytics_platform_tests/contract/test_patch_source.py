@@ -1,5 +1,6 @@
 """Patches as files: what is read of them, what is complained about, and what may become of one that is released."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from analytics_platform.contract.difference import Verdict
 from analytics_platform.contract.edition import Edition
+from analytics_platform.contract.key import idempotency_key
 from analytics_platform.contract.load import load_catalog, load_domain
 from analytics_platform.contract.model import Catalog, Domain
 from analytics_platform.contract.proposal import load_proposal
@@ -16,6 +18,8 @@ from analytics_platform.contract.release import release
 from analytics_platform.contract.schema import silver_schema
 from analytics_platform.derive import contracts_digest
 from analytics_platform.errors import ContractError
+from analytics_platform.judge import judge
+from analytics_platform_tests.contract.example import records
 from analytics_platform_tests.contract.tree import write_tree
 
 PATCH = """\
@@ -121,6 +125,15 @@ def test_a_file_that_is_no_name(tmp_path: Path) -> None:
         load_catalog(tmp_path / "contracts")
 
 
+def test_a_patch_without_a_contract(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "contracts/shop/order_placed/1.0.0.odcs.yaml").unlink()
+    with pytest.raises(
+        ContractError, match="order_placed: found a file or folder that is not read, allowed is at least"
+    ):
+        load_catalog(tmp_path / "contracts")
+
+
 DROPPED = "customProperties: [{property: treatment, vendor: analytics_platform, value: drop}]"
 CARD = f"      - {{name: card, logicalType: string, classification: restricted, {DROPPED}}}\n"
 
@@ -197,3 +210,32 @@ def test_a_draft_of_a_patch(tmp_path: Path) -> None:
     draft.write_text(PATCH.replace("major: 1", "major: 3"))
     with pytest.raises(ContractError, match=r"till\.patch\.yaml:4: major: found 3"):
         load_proposal(draft, contracts)
+
+
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs/quarantine.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "text_delay.patch.yaml").write_text(text)
+    (flights,) = load_proposal(tmp_path / "text_delay.patch.yaml", root / "contracts")
+    versions = flights.versions_of("flight_departed")
+    event = {field.name: None for field in versions[0].fields} | {
+        "event_type": "flight_departed",
+        "schema_version": "1.0.0",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "occurred_at": "2013-01-01T10:29:00Z",
+        "source": "newark-gates",
+        "carrier": "UA",
+        "flight_number": 1545,
+        "tail_number": "N14228",
+        "origin": "EWR",
+        "destination": "IAH",
+        "scheduled_departure": "2013-01-01T10:15:00Z",
+        "departure_delay_minutes": 14,
+        "distance_miles": 1400,
+    }
+    event["idempotency_key"] = idempotency_key(versions[0], event)
+    values = [json.dumps(event | {"departure_delay_minutes": said}).encode() for said in ("14,0", 14, "late")]
+    found = judge(records(values, topic=versions[0].topic), flights.events_of(versions[0].topic))
+    rows = found.good["flight_departed"].sort("_offset")
+    assert rows.select("departure_delay_minutes", "_patch").rows() == [(14, "text_delay"), (14, None)]
+    assert found.rejected.select("offset", "codes").rows() == [(2, ["wrong_type"])]

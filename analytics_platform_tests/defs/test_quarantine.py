@@ -10,6 +10,15 @@ from analytics_platform.fingerprint import identifier
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, order
 
+CHEAPER = """\
+description: Prices were sent tenfold.
+domain: shop
+event: order_placed
+major: 1
+codes: [rule_violated]
+ingestedBefore: 2026-11-24T00:00:00Z
+set: {cents: CAST(value->>'cents' AS BIGINT) // 10}
+"""
 STRICT, LAX = shop.domain(most_cents=1_000), shop.domain()
 
 
@@ -74,6 +83,18 @@ def test_replay_by_fingerprint(of: Shop, instance: dg.DagsterInstance):
     versions = of.versions()
     assert run(of, instance, "replay", fingerprints=[what]).success
     assert of.versions() == versions
+
+
+def test_replay_with_a_patch(of: Shop, instance: dg.DagsterInstance):
+    patched = of.under(shop.domain(most_cents=1_000, patch=CHEAPER))
+    assert run(patched, instance, "replay", patch="order_placed/fix", discarded=True).success
+    rows = patched.silver("order_placed").sort("_offset")
+    assert rows.select("cents", "_patch").rows() == [(500, "fix"), (700, "fix")]
+    wrong = [{"patch": "order_placed/fx"}, {"patch": "order_placed/fix", "codes": ["wrong_type"]}]
+    assert [failure(run(patched, instance, "replay", **config)) for config in wrong] == [
+        "patch: there is no 'order_placed/fx' in force; there are order_placed/fix",
+        "patch: it says which rows; give no other condition beside it",
+    ]
 
 
 def test_discard_by_place_and_replay_what_was_discarded(of: Shop, instance: dg.DagsterInstance):
