@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analytics_platform.contract.model import Deprecation, EventContract, Field, Identity, KeyMode, LogicalType
+from analytics_platform.contract.patch import Patch
 from analytics_platform.contract.place import Form, place
 from analytics_platform.contract.rule import in_words
 from analytics_platform.stopwatch import spell
@@ -14,7 +15,7 @@ from analytics_platform.stopwatch import spell
 SHOWN: Mapping[str, str] = {
     "EventContract": (
         "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation "
-        "upcast"
+        "upcast patches"
     ),
     "ReferenceContract": "header fields primary_key file",
     "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs freshness",
@@ -118,6 +119,14 @@ def key_said(contract: EventContract) -> list[str]:
         return [said[identity.mode], f"{copies} Copies are found over all history, by {identity.time_field}."]
     window = spell((identity.window or timedelta(0)).total_seconds())
     return [said[identity.mode], f"{copies} Copies are found if their occurred_at lie at most {window} apart."]
+
+
+def patch_said(patch: Patch) -> str:
+    """Which records a patch is for."""
+    codes, sources = ", ".join(patch.codes), ", ".join(patch.sources)
+    since = "" if patch.start is None else f"from {patch.start:%Y-%m-%d %H:%M:%S} UTC and "
+    sender = f" from {sources}" if sources else ""
+    return f"For records{sender} taken in {since}before {patch.end:%Y-%m-%d %H:%M:%S} UTC that are refused for {codes}."
 
 
 def end_said(deprecation: Deprecation) -> str:

@@ -15,7 +15,7 @@ from analytics_platform.contract.model import (
     table_name,
 )
 from analytics_platform.errors import PagesNotWritten
-from analytics_platform.pages.describe import also, end_said, field_rows, key_said, stands, value_said
+from analytics_platform.pages.describe import also, end_said, field_rows, key_said, patch_said, stands, value_said
 from analytics_platform.pages.lineage import around, drawn, edges
 from analytics_platform.pages.measure import Measured, freshness, quality
 from analytics_platform.pages.sql import highlighted
@@ -98,6 +98,7 @@ class _Maker:
         self.environment.globals |= {
             "also": also,
             "end_said": end_said,
+            "patch_said": patch_said,
             "field_rows": field_rows,
             "key_said": key_said,
             "stands": stands,

@@ -1,6 +1,6 @@
 import re
 from dataclasses import dataclass, fields, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from pathlib import Path, PurePosixPath
 
@@ -9,6 +9,8 @@ import pytest
 from analytics_platform.contract import model
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Catalog, Deprecation, EventContract, Field, Upcast
+from analytics_platform.contract.patch import Patch
+from analytics_platform.contract.reason import Reason
 from analytics_platform.errors import PagesNotWritten
 from analytics_platform.pages.describe import SHOWN
 from analytics_platform.pages.measure import Measured, TableMeasure
@@ -245,6 +247,34 @@ def test_how_rows_of_an_older_major_come_into_shape(catalog: Catalog) -> None:
 
     assert "Rows of major version 1" in said
     assert "Field SQL cents CAST(euros * 100 AS bigint) note '<u>' Service levels" in said
+
+
+def test_patches_of_an_event(catalog: Catalog) -> None:
+    event = catalog.domains["shop"].events[-1]
+    patch = Patch(
+        "till",
+        "<i>Cents</i> as text.",
+        "order_placed",
+        1,
+        codes=(Reason.WRONG_TYPE, Reason.RULE_VIOLATED),
+        sources=("till-7",),
+        start=None,
+        end=datetime(2026, 11, 24, tzinfo=UTC),
+        where="json_type(value, '$.cents') = 'VARCHAR'",
+        fields={"cents": "CAST(value->>'cents' AS BIGINT)"},
+        withdrawn=True,
+        path=Path("x"),
+        digest="",
+    )
+
+    said = Html(site(changed(catalog, replace(event, patches=(patch,))), NOTHING)[EVENT]).said
+
+    assert (
+        "Patches till withdrawn <i>Cents</i> as text. For records from till-7 taken in before 2026-11-24 00:00:00 UTC that are"
+        " refused for wrong_type, rule_violated. json_type(value, '$.cents') = 'VARCHAR' Field SQL cents"
+        " CAST(value->>'cents' AS BIGINT) Version 1.1.0"
+    ) in said
+    assert "Also declared patches" not in said
 
 
 def test_names_that_are_shown_are_those_of_the_model() -> None:
