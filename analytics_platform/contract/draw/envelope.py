@@ -7,6 +7,7 @@ from analytics_platform.contract.draw.personal import words_of
 from analytics_platform.contract.draw.sketch import Sketch
 from analytics_platform.contract.model import ENVELOPE, Field, LogicalType
 from analytics_platform.contract.place import HEADER, Form
+from analytics_platform.kafka.frame import WireFormat
 
 KEYS = ("idempotency_key", "event_id", "message_id", "id")
 TYPES = ("event_type", "event_name", "type")
@@ -55,8 +56,9 @@ def envelope_of(sketch: Sketch, event: str) -> dict[str, Spot]:
 
 
 def _spots(key: str, fields: dict[str, Field], sketch: Sketch, event: str) -> Iterator[Spot]:
-    for name in named(fields, _NAMES[key]):
-        if _fits(key, fields[name], sketch, event):
+    told = {"event_type": sketch.types, "schema_version": sketch.versions}.get(key)
+    for name in named(fields, _NAMES[key]) if told is None else told:
+        if name in fields and _fits(key, fields[name], event, sketch.wire):
             required = fields[name].required or key not in _MAY_BE_ABSENT
             yield Spot(_place(key, name, name), replace(fields[name], name=key, required=required))
     for name in named(sketch.headers, _NAMES[key]):
@@ -64,17 +66,15 @@ def _spots(key: str, fields: dict[str, Field], sketch: Sketch, event: str) -> It
         yield Spot(_place(key, name, f"{HEADER}{name}"), field)
 
 
-def _fits(key: str, field: Field, sketch: Sketch, event: str) -> bool:
+def _fits(key: str, field: Field, event: str, wire: WireFormat) -> bool:
     """Whether a field can be this one: of its type, there where it must be, and with no rule that would contradict."""
-    # Its own name leaves no choice: no other field may have it, and an event without it is quarantined anyway.
-    there = field.required or key in _MAY_BE_ABSENT or field.name == key
+    # Its own name leaves no choice, and Protobuf none to say so: an event without it is quarantined anyway.
+    there = field.required or key in _MAY_BE_ABSENT or field.name == key or wire is WireFormat.PROTOBUF
     if field.type is not _type(key) or not there or len(field.name) > _LONGEST:
         return False
     if key == "event_type":
-        return field.rules.enum in (None, (event,)) and (sketch.types is None or field.name in sketch.types)
-    if key == "schema_version":
-        return field.rules.enum is None and (sketch.versions is None or field.name in sketch.versions)
-    return True
+        return field.rules.enum in (None, (event,))
+    return key != "schema_version" or field.rules.enum is None
 
 
 def _place(key: str, name: str, place: str) -> str:

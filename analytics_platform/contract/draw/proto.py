@@ -73,7 +73,7 @@ def proto_sketch(schema: RegisteredSchema, source: str, event: str | None) -> Sk
     try:
         file = descriptors(schema).file
     except ProtoInvalid as error:
-        raise NotImportable(source, f"protoc refuses it ({error})") from error
+        raise NotImportable(source, f"protoc refuses it ({str(error).rstrip('.')})") from error
     declared = FileDescriptorProto()
     file.CopyToProto(declared)
     messages = [file.message_types_by_name[one.name] for one in declared.message_type]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from analytics_platform.contract.draw.sketch import Notes, within
 from analytics_platform.contract.field import LARGEST, pattern_fault
+from analytics_platform.contract.json_schema import RULES
 from analytics_platform.contract.model import NAME, Field, LogicalType, Rules
 
 _TOP, _OBJECT, _ARRAY, _DEEPEST = 4, 2, 1, 16
@@ -85,5 +86,5 @@ def _rules(field: Field, notes: Notes, path: str) -> Rules:
 
 
 def _without(rules: Rules, notes: Notes, path: str, why: str, *names: str) -> Rules:
-    notes.leave(f"{' and '.join(names)} of {path}", why)
+    notes.leave(f"{' and '.join(RULES.get(name, name) for name in names)} of {path}", why)
     return replace(rules, **dict.fromkeys(names))
