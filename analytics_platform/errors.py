@@ -101,7 +101,7 @@ class NotImportable(AnalyticsError):
     def __init__(self, source: str, why: str) -> None:
         """`source`: a file's name, a subject or a topic; `why`: what is wrong or missing, without a record's values."""
         self.source, self.why = source, why
-        super().__init__(f"{source}: no contract was started from it: {why}. See docs/import.md.")
+        super().__init__(f"{source}: no contract was started: {why}. See docs/import.md.")
 
 
 class RevisionUnknown(AnalyticsError):

@@ -15,6 +15,7 @@ from analytics_platform.settings import KafkaSettings
 from analytics_platform_tests.contract.draw.drawn import SCHEMAS
 from analytics_platform_tests.contract.tree import write_tree
 from analytics_platform_tests.registry import StandIn
+from analytics_platform_tests.test_docs import FENCE, ROOT
 
 
 @pytest.fixture
@@ -62,6 +63,18 @@ def test_a_file(contracts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert path.read_text() == text
 
 
+def test_the_example_of_its_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema, command, printed = FENCE.findall((ROOT / "docs/import.md").read_text())[:3]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANALYTICS_CONTRACTS", raising=False)
+    (tmp_path / "order_placed.json").write_text(schema)
+    assert run(command.split()[1:]) == 0
+    assert capsys.readouterr() == (printed, "")
+    assert load_catalog(tmp_path / "contracts").domains["shop"].topics == ("shop.orders",)
+
+
 def test_printed(contracts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = said(
         capsys, str(SCHEMAS / "shipment.json"), "--print", "--key", "shipment_id", "--key", "id", "--time-field", "time"
@@ -82,7 +95,7 @@ def test_a_message_of_a_file(contracts: Path, capsys: pytest.CaptureFixture[str]
     ("name", "kind", "wire"),
     [("payment.avsc", "AVRO", WireFormat.AVRO), ("shipment.json", "JSON", WireFormat.JSON_SCHEMA)],
 )
-def test_a_subject(
+def test_a_subject(  # noqa: PLR0917 - pytest names them
     contracts: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str], name: str, kind: str, wire: WireFormat
 ) -> None:
     stand_in.register((SCHEMAS / name).read_text(), kind, "shop.things-value")
@@ -157,7 +170,7 @@ def _paid(number: int) -> dict[str, Any]:
         ((), "say one of"),
         (("x.avsc", "--topic", "t"), "say one of"),
         (("x.txt",), "x.txt is none of .avsc, .json, .proto"),
-        (("x.avsc",), "x.avsc: no contract was started from it: No such file"),
+        (("x.avsc",), "x.avsc: no contract was started: No such file"),
         (("--topic", "t"), "say --event"),
         (("x.avsc", "--event", "OrderPaid"), "--event 'OrderPaid' is no name"),
         (("x.avsc", "--domain", "Shop"), "--domain 'Shop' is no name"),

@@ -9,7 +9,7 @@ from analytics_platform.contract.draft import SUFFIX, visible
 from analytics_platform.contract.draw.plan import Wishes
 from analytics_platform.contract.draw.text import VERSION
 from analytics_platform.contract.load import load_sound
-from analytics_platform.errors import ContractError, NotImportable
+from analytics_platform.errors import NotImportable
 
 
 def draft_path(contracts: Path, wishes: Wishes) -> Path:
@@ -28,7 +28,7 @@ def check_draft(contracts: Path, wishes: Wishes, text: str) -> None:
     """Try the draft among the contracts that there are; nothing is written to their folder.
 
     Raises:
-        ContractError: with every complaint that there would be then and is not now.
+        NotImportable: with every complaint that there would be then and is not now.
     """
     known = set(load_sound(contracts)[1]) if contracts.is_dir() else set()
     with tempfile.TemporaryDirectory(prefix="analytics-import-") as scratch:
@@ -40,7 +40,8 @@ def check_draft(contracts: Path, wishes: Wishes, text: str) -> None:
         path.write_text(text, encoding="utf-8")
         complaints = [one for one in load_sound(copy)[1] if one not in known]
     if complaints:
-        raise ContractError(complaints)
+        told = "".join(f"\n  {one}" for one in complaints)
+        raise NotImportable(f"{wishes.domain}/{wishes.event}", f"with it, the contracts would not load:{told}")
 
 
 def write_draft(path: Path, text: str) -> None:

@@ -195,7 +195,7 @@ def _fields(seen: _Seen, path: str, notes: Notes) -> Iterator[Field]:
     if strange:
         where = f" of {path}" if path else ""
         why = "they are no names (and not shown: keys of records may be personal data)"
-        notes.leave(f"{len(strange)} keys{where}", why)
+        notes.leave(f"{len(strange)} {'key' if len(strange) == 1 else 'keys'}{where}", why)
     for key, inner in seen.keys.items():
         if key not in strange:
             field = _field(key, inner, within(path, key), notes, always=inner.count - inner.nulls == seen.objects)

@@ -122,7 +122,7 @@ def test_no_value_and_no_key_of_a_map_stands_in_the_draft() -> None:
     made = drawn(sketch)
     told = draft_text(made) + "".join(map(str, made.left_out))
     assert [word for word in [*secret, "secret_id"] if word in told] == []
-    assert "1 keys of reference" in told
+    assert "1 key of reference" in told
 
 
 def test_personal_fields_are_restricted_and_dropped_until_somebody_says_otherwise() -> None:
