@@ -5,6 +5,7 @@
     │   └── KeyMissing              contracts name a key that the settings do not have
     ├── ContractError               contracts are wrong; holds every complaint, not only the first
     ├── NotInProtobuf               a contract has a field that Protobuf cannot carry
+    ├── NotImportable               no contract can be started from a schema or a sample
     ├── RevisionUnknown             git cannot say what contracts were at a revision
     ├── InvalidEvents               events that a producer wants to send do not fit their contracts; holds every fault
     ├── KafkaError
@@ -92,6 +93,15 @@ class NotInProtobuf(AnalyticsError):
         super().__init__(
             f"{contract}: Protobuf cannot carry {path}: {why}. Avro and JSON Schema can: see docs/schemas.md#protobuf."
         )
+
+
+class NotImportable(AnalyticsError):
+    """No contract can be started from a schema or a sample, or not without being told more; nothing was written."""
+
+    def __init__(self, source: str, why: str) -> None:
+        """`source`: a file's name, a subject or a topic; `why`: what is wrong or missing, without a record's values."""
+        self.source, self.why = source, why
+        super().__init__(f"{source}: no contract was started: {why}. See docs/import.md.")
 
 
 class RevisionUnknown(AnalyticsError):

@@ -8,6 +8,7 @@ import typer
 from analytics_platform.cli.call import Call, call_of, console, say
 from analytics_platform.cli.diff import Annotations, AsJson, On, against, day, diff, finish
 from analytics_platform.cli.impact import impact
+from analytics_platform.cli.importing import import_contract
 from analytics_platform.cli.pages import docs
 from analytics_platform.cli.publish import publish
 from analytics_platform.cli.schema import schema
@@ -23,6 +24,7 @@ app.command()(impact)
 app.command()(docs)
 app.command()(schema)
 app.command()(publish)
+app.command("import")(import_contract)
 
 
 @app.command()

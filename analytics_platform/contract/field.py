@@ -16,7 +16,7 @@ from analytics_platform.contract.source import Node
 from analytics_platform.contract.treatment import classification_of, treatment_of
 from analytics_platform.contract.vendor import VENDOR, ours
 
-_LARGEST = 2**53
+LARGEST = 2**53
 """Beyond it a float no longer tells whole numbers apart."""
 _DEEPEST = 8
 
@@ -174,8 +174,8 @@ def _check_bounds(options: Node) -> None:
             if bounds[0] > bounds[1] or (bounds[0] == bounds[1] and exclusive):
                 options[high].refuse(f"is {'more than' if exclusive else 'at least'} {low}, which is {bounds[0]}")
     for key in (*_RANGE, "multipleOf"):
-        if _is_number(options[key].value) and not abs(options[key].value) <= _LARGEST:
-            options[key].refuse(f"are numbers between {-_LARGEST} and {_LARGEST}")
+        if _is_number(options[key].value) and not abs(options[key].value) <= LARGEST:
+            options[key].refuse(f"are numbers between {-LARGEST} and {LARGEST}")
 
 
 def _is_number(value: object) -> bool:
@@ -183,15 +183,18 @@ def _is_number(value: object) -> bool:
 
 
 def _check_pattern(pattern: Node) -> None:
-    if not pattern.text:
-        return
-    for expression in (pattern.text, f"^(?:{pattern.text})$"):
+    if pattern.text and (fault := pattern_fault(pattern.text)) is not None:
+        pattern.refuse(f"is a regular expression of the Rust kind, without look-around ({fault})")
+
+
+def pattern_fault(pattern: str) -> str | None:
+    """What is wrong with a regular expression, by itself and where it has to match a whole value; None if nothing."""
+    for expression in (pattern, f"^(?:{pattern})$"):
         try:
             pl.Series([""]).str.contains(expression)
         except pl.exceptions.ComputeError as error:
-            reason = str(error).split("\n\nThis error occurred")[0].rsplit("error:", 1)[-1].strip()
-            pattern.refuse(f"is a regular expression of the Rust kind, without look-around ({reason})")
-            return
+            return str(error).split("\n\nThis error occurred")[0].rsplit("error:", 1)[-1].strip()
+    return None
 
 
 def _enum(node: Node, kind: LogicalType) -> tuple[str, ...] | None:

@@ -25,7 +25,7 @@ INTEGERS = (-(2**63), 2**63 - 1)
 """What a column of integers holds."""
 
 _TYPES = {LogicalType.TIMESTAMP: "string", LogicalType.DATE: "string"}
-_RULES = {
+RULES = {
     "min_length": "minLength",
     "max_length": "maxLength",
     "minimum": "minimum",
@@ -36,9 +36,12 @@ _RULES = {
     "min_items": "minItems",
     "max_items": "maxItems",
 }
-_VERSION = r"\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+VERSION = r"\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+"""What follows the major in the pattern of `schema_version`."""
+IN_RUST = "Matches, in the regular expressions of Rust: "
+"""Begins the comment that stands for a pattern which only Rust reads."""
 
-_OF_RUST_ALONE = re.compile(r"\(\?[^:]|\\[AzpPxuUb<>]|\[\^?\]|\[[^\]]*\[|&&|--|~~")
+OF_RUST_ALONE = re.compile(r"\(\?[^:]|\\[AzpPxuUb<>]|\[\^?\]|\[[^\]]*\[|&&|--|~~")
 """What other dialects than Rust's read otherwise or not at all: flags, named groups, classes inside classes."""
 
 
@@ -76,7 +79,7 @@ def _of_event(contract: EventContract, field: Field, *, closed: bool, required: 
         found.pop("enum", None)
         found["const"] = contract.sent_as
     elif field.name == "schema_version":
-        major = {"pattern": f"^{contract.major}{_VERSION}"}
+        major = {"pattern": f"^{contract.major}{VERSION}"}
         found |= {"allOf": [major]} if "pattern" in found else major
     return found
 
@@ -104,11 +107,11 @@ def _field(field: Field, *, closed: bool, required: bool) -> dict[str, Any]:
 
 
 def _rules(rules: Rules, *, nullable: bool) -> dict[str, Any]:
-    bounds = {keyword: getattr(rules, name) for name, keyword in _RULES.items()}
+    bounds = {keyword: getattr(rules, name) for name, keyword in RULES.items()}
     found: dict[str, Any] = {keyword: _plain(bound) for keyword, bound in bounds.items() if bound is not None}
     if rules.pattern is not None:
-        if _OF_RUST_ALONE.search(rules.pattern):
-            found["$comment"] = f"Matches, in the regular expressions of Rust: {rules.pattern}"
+        if OF_RUST_ALONE.search(rules.pattern):
+            found["$comment"] = f"{IN_RUST}{rules.pattern}"
         else:
             found["pattern"] = f"^(?:{rules.pattern})$"
     if rules.enum is not None:
