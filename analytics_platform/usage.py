@@ -36,6 +36,12 @@ class Use:
     """Records quarantined because the version had ended."""
 
 
+def has_ends(versions: Sequence[EventContract]) -> bool:
+    """Whether an event type has anything whose end is announced: a version, or a field of the newest one."""
+    newest = silver.newest(versions)
+    return any(contract.deprecation is not None for contract in versions) or any(_ending(newest.fields))
+
+
 def uses(lake: Lake, domain: Domain, *, since: datetime | None = None) -> tuple[Use, ...]:
     """Every use of what is going to end, by event, what, and source.
 
