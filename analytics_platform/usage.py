@@ -134,7 +134,8 @@ def _scan(lake: Lake, spec: TableSpec, since: datetime | None, column: str) -> p
 
 def _by_source(rows: pl.LazyFrame | None, conditions: Sequence[pl.Expr], column: str) -> pl.DataFrame:
     """Rows, and the oldest and newest instant, by `nth` (which of the conditions holds) and source."""
-    kinds = {"nth": pl.Int64, **{name: SCHEMA[name] for name in ("source", "rows", "first_seen", "last_seen")}}
+    names = ("source", "rows", "first_seen", "last_seen")
+    kinds = pl.Schema({"nth": pl.Int64(), **{name: SCHEMA[name] for name in names}})
     if rows is None:
         return pl.DataFrame(schema=kinds)
     at, source = pl.col(column), pl.col("source").str.slice(0, CLAIM_LENGTH)

@@ -12,20 +12,14 @@ from analytics_platform import quarantine
 from analytics_platform.alert import post, unseen
 from analytics_platform.contract.edition import Edition
 from analytics_platform.contract.model import Domain, ReferenceContract
-from analytics_platform.defs.checks import (
-    RECENT,
-    accounting_broken,
-    burst_checks,
-    check_specs,
-    deprecated_use,
-    new_findings,
-)
+from analytics_platform.defs.checks import accounting_broken, burst_checks, check_specs, new_findings
 from analytics_platform.defs.config import BurstConfig, ranges_by_topic
+from analytics_platform.defs.deprecation import deprecation_checks
 from analytics_platform.defs.drain import draining
 from analytics_platform.defs.jobs import lane, stream_op
 from analytics_platform.defs.partition import INGEST_HOURS
 from analytics_platform.defs.result import burst_line, burst_results, rebuild_line, rebuild_results
-from analytics_platform.defs.specs import events_by_type, reference_spec, stream_specs
+from analytics_platform.defs.specs import reference_spec, stream_specs
 from analytics_platform.errors import AccountingBroken, AnalyticsError, QueryFailed
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.table import Lake
@@ -35,7 +29,6 @@ from analytics_platform.reference import load_reference
 from analytics_platform.report import BatchReport, BurstReport, MartReport
 from analytics_platform.settings import Settings
 from analytics_platform.stream import follow
-from analytics_platform.usage import has_ends, uses
 
 Clock = Callable[[], datetime]
 
@@ -138,10 +131,9 @@ def _burst(
     for result in burst_results(domain, report, took=took, now=now):
         if result.asset_key in context.selected_asset_keys:
             yield result
-    checks = list(burst_checks(domain, report, now))
+    checks = [*burst_checks(domain, report, now), *deprecation_checks(Lake(settings.lake, settings.fsync), domain, now)]
     if report.total.read:
         checks.append(_new_findings(context, domain, settings, since, any_bad=bool(report.total.quarantined)))
-        checks += _deprecated(domain, settings, now)
     yield from (check for check in checks if _selected(context, check))
     if drained and _canceling(context):
         raise KeyboardInterrupt  # everything is written and told; Dagster marks the run as canceled
@@ -188,14 +180,6 @@ def _new_findings(
         if trouble is not None:
             context.log.warning(trouble)
     return new_findings(domain, found)
-
-
-def _deprecated(domain: Domain, settings: Settings, now: datetime) -> Iterator[dg.AssetCheckResult]:
-    ending = [name for name, versions in events_by_type(domain).items() if has_ends(versions)]
-    if ending:
-        found = uses(Lake(settings.lake, settings.fsync), domain, since=now - RECENT)
-        for name in ending:
-            yield deprecated_use(name, [use for use in found if use.event == name], now)
 
 
 def _refresh_database(context: dg.AssetExecutionContext, settings: Settings) -> None:

@@ -12,22 +12,18 @@
 Only `accounting` blocks. Bad rows warn and never stop good ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import dagster as dg
 import polars as pl
 
 from analytics_platform.alert import MOST
 from analytics_platform.contract.model import Domain, table_name
-from analytics_platform.contract.reject import CLAIM_LENGTH
+from analytics_platform.defs.deprecation import deprecation_specs
 from analytics_platform.defs.specs import asset_key, events_by_type
 from analytics_platform.report import Account, BurstReport
 from analytics_platform.stopwatch import spell
-from analytics_platform.usage import Use, has_ends
-
-RECENT = timedelta(hours=1)
-"""How far back `no_deprecated_use` looks: every burst reads the sources of so many rows again, whatever the table holds."""
 
 
 def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
@@ -76,17 +72,6 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     )
     for name, versions in events_by_type(domain).items():
         allowed = versions[-1].freshness
-        if has_ends(versions):
-            specs.append(
-                dg.AssetCheckSpec(
-                    "no_deprecated_use",
-                    asset=asset_key("silver", name),
-                    description=(
-                        f"Nobody sent a version or a field whose end is announced within {spell(RECENT.total_seconds())} before "
-                        "the last burst ended. While somebody does it warns, and says who; all time: `contracts usage`."
-                    ),
-                )
-            )
         if allowed is not None:
             specs.append(
                 dg.AssetCheckSpec(
@@ -98,6 +83,7 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
                     ),
                 )
             )
+    specs += deprecation_specs(domain)
     specs += [
         dg.AssetCheckSpec(
             "updated",
@@ -242,46 +228,6 @@ def new_findings(domain: Domain, found: pl.DataFrame) -> dg.AssetCheckResult:
         check_name="no_new_finding",
         description=f"{found.height:,} never seen before: {told}" if found.height else "nothing never seen before",
         metadata={"findings": dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=kinds))},
-    )
-
-
-def deprecated_use(name: str, found: Sequence[Use], now: datetime) -> dg.AssetCheckResult:
-    """The answer about what an event type's senders used lately although its end is announced."""
-    columns = ("what", "source", "rows", "refused", "last_seen", "last_day", "days_left", "use_instead")
-    kinds = [dg.TableColumn(one, "BIGINT" if one in {"rows", "refused", "days_left"} else "VARCHAR") for one in columns]
-    used = sorted((use for use in found if use.rows or use.refused), key=lambda use: -use.rows - use.refused)
-    rows = [
-        dg.TableRecord(
-            {
-                "what": use.what,
-                "source": "(none said)" if use.source is None else use.source[:CLAIM_LENGTH],
-                "rows": use.rows,
-                "refused": use.refused,
-                "last_seen": "" if use.last_seen is None else f"{use.last_seen:%Y-%m-%d %H:%M:%S}Z",
-                "last_day": str(use.last_day),
-                "days_left": (use.last_day - now.date()).days,
-                "use_instead": use.replaced_by or "",
-            }
-        )
-        for use in used[:MOST]
-    ]
-    told = []
-    for what in sorted({use.what for use in used}):
-        mine = [use for use in used if use.what == what]
-        end = mine[0].last_day
-        when = "ends after" if end >= now.date() else "ended after"
-        count = sum(use.rows + use.refused for use in mine)
-        told.append(f"{what} {when} {end}: {count:,} records of {len(mine):,} source{'s' * (len(mine) > 1)}")
-    return dg.AssetCheckResult(
-        passed=not used,
-        severity=dg.AssetCheckSeverity.WARN,
-        asset_key=asset_key("silver", name),
-        check_name="no_deprecated_use",
-        description="; ".join(told) or "nobody uses anything whose end is announced",
-        metadata={
-            "sources": len({use.source for use in used}),
-            "uses": dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=kinds)),
-        },
     )
 
 
