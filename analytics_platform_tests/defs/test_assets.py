@@ -85,8 +85,9 @@ def test_who_still_sends_what_is_announced_to_end(platform: Platform, some_fligh
     mine = [event for event in some_flights if b'"flight_departed"' in event.value]
     unnamed = mine[-1]._replace(value=json.dumps(json.loads(mine[-1].value) | {"tail_number": None}).encode())
     produce(platform.settings.kafka.bootstrap_servers, [*mine[:3], unnamed])
+    asked = platform.waiting()
 
-    result = platform.run(ranges=platform.waiting())
+    result = platform.run(ranges=asked)
 
     (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "no_deprecated_use"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -97,6 +98,11 @@ def test_who_still_sends_what_is_announced_to_end(platform: Platform, some_fligh
     rows = [record.data for record in table.records]
     assert sum(row["rows"] for row in rows) == 3
     assert {(row["what"], row["days_left"], row["use_instead"]) for row in rows} == {("field tail_number", 8, "tail")}
+
+    again = platform.run(ranges=asked)  # finds nothing left to take, and answers all the same
+    assert not [key for key in metadata(again) if key.startswith("bronze/")]
+    (found,) = [one for one in again.get_asset_check_evaluations() if one.check_name == "no_deprecated_use"]
+    assert not found.passed
 
     platform.now += timedelta(minutes=90)
     produce(platform.settings.kafka.bootstrap_servers, [mine[4]._replace(value=b"{")])
