@@ -170,6 +170,19 @@ def test_a_source_as_long_as_its_producer_likes(tmp_path: Path) -> None:
     assert uses(Lake(of.root), of.domain).select("source", "rows").rows() == [("s" * CLAIM_LENGTH, 2)]
 
 
+def test_files_that_are_older_than_the_field(tmp_path: Path) -> None:
+    old = shop_of(tmp_path, placed(1), domain=with_orders(FIRST))
+    old.take(ORDERS, [OffsetRange(0, 0, 1)])
+    words = replace(SECOND, fields=(*FIRST.fields, replace(NOTE, fields=NOTE.fields[1:])))
+    for domain, value in ((with_orders(words), {"words": ["a"]}), (with_orders(SECOND), {"text": "x"})):
+        of = old.under(domain)
+        start = len(of.values[ORDERS][0])
+        of.values[ORDERS][0] = (*of.values[ORDERS][0], placed(start + 1, "1.1.0", note=value))  # type: ignore[index]
+        of.take(ORDERS, [OffsetRange(0, start, start + 1)])
+    assert of.silver("order_placed").height == 3
+    assert found(uses(Lake(of.root), of.domain)) == [("field note.text", "web", 1, 0, of.now, of.now)]
+
+
 def test_nothing_ends(tmp_path: Path) -> None:
     of = shop_of(tmp_path, placed(1), domain=shop.domain())
     assert uses(Lake(of.root), of.domain).equals(pl.DataFrame(schema=SCHEMA))

@@ -131,12 +131,26 @@ def _burst(
     for result in burst_results(domain, report, took=took, now=now):
         if result.asset_key in context.selected_asset_keys:
             yield result
-    checks = [*burst_checks(domain, report, now), *deprecation_checks(Lake(settings.lake, settings.fsync), domain, now)]
-    if report.total.read:
-        checks.append(_new_findings(context, domain, settings, since, any_bad=bool(report.total.quarantined)))
+    checks = _answers(context, domain, settings, report, since=since, now=now)
     yield from (check for check in checks if _selected(context, check))
     if drained and _canceling(context):
         raise KeyboardInterrupt  # everything is written and told; Dagster marks the run as canceled
+
+
+def _answers(
+    context: dg.AssetExecutionContext,
+    domain: Domain,
+    settings: Settings,
+    report: BurstReport,
+    *,
+    since: datetime,
+    now: datetime,
+) -> Iterator[dg.AssetCheckResult]:
+    """First what the burst knows by itself, then what is read from the tables."""
+    yield from burst_checks(domain, report, now)
+    if report.total.read:
+        yield _new_findings(context, domain, settings, since, any_bad=bool(report.total.quarantined))
+    yield from deprecation_checks(Lake(settings.lake, settings.fsync), domain, now)
 
 
 def _superseded(context: dg.AssetExecutionContext, edition: Edition) -> bool:
