@@ -17,7 +17,6 @@ from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
 from analytics_platform.errors import (
     LakeError,
-    MartBroken,
     OffsetGap,
     PartitionGone,
     ProgressLost,
@@ -349,16 +348,15 @@ class _Burst:
                 self.tally.broken[f"reference.{contract.name}"] = str(error)
 
     def _refresh_marts(self) -> None:
-        for mart in self.domain.marts:
-            try:
-                report = gold.refresh(self.lake, self.domain, mart, self.logs)
-            except (MartBroken, SchemaChanged) as error:
-                self.tally.broken[f"gold.{mart.name}"] = str(error)
+        for done in gold.refresh(self.lake, self.domain, self.logs):
+            title = gold.spec(done.mart).title
+            if done.error is not None:
+                self.tally.broken[title] = str(done.error)
                 continue
-            self.tally.broken.pop(f"gold.{mart.name}", None)
-            if report is not None:
-                self.tally.mart(report)
-                self.on_mart(report)
+            self.tally.broken.pop(title, None)
+            if done.report is not None:
+                self.tally.mart(done.report)
+                self.on_mart(done.report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ def _gold(domain: Domain, mart: MartContract, settings: Settings) -> dg.AssetSpe
         deps=[
             *(asset_key("silver", name) for name in mart.silver_inputs),
             *(asset_key("reference", name) for name in mart.reference_inputs),
+            *(asset_key("gold", name) for name in mart.gold_inputs),
         ],
         description=f"{mart.header.description}\n\n```sql\n{mart.sql.strip()}\n```",
         group_name=domain.name,
