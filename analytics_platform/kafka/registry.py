@@ -6,9 +6,7 @@ https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from threading import Thread
 from typing import Any, TypeVar
 
 import httpx2
@@ -16,6 +14,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, Schema
 
 from analytics_platform.errors import RegistryNotTrusted, RegistryRefused, RegistryUnavailable
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
+from analytics_platform.kafka.patience import Patience
 from analytics_platform.settings import RegistrySettings
 
 _Answer = TypeVar("_Answer")
@@ -58,8 +57,7 @@ class Registry:
         self.url = settings.url or ""
         self._schemas: dict[str, RegisteredSchema] = {}
         tries_s = (_RETRIES + 1) * settings.timeout.total_seconds() + _RETRIES * _LONGEST_WAIT_MS / 1000
-        self._patience_s = tries_s * len(self.url.split(","))
-        self._answer: Future[Any] | None = None
+        self._patience = Patience(tries_s * len(self.url.split(",")))
         config = settings.client_config() | {
             "cache.latest.ttl.sec": 0,  # what is the latest may change
             "max.retries": _RETRIES,
@@ -75,10 +73,7 @@ class Registry:
 
     def close(self) -> None:
         """Let go of the connection: now, or once an answer that still trickles in has ended."""
-        if self._answer is None:
-            self._client.close()
-        else:
-            self._answer.add_done_callback(lambda _answer: self._client.close())
+        self._patience.afterwards(self._client.close)
 
     def schema(self, key: str) -> RegisteredSchema | None:
         """The schema of a key as in `Schemas`; None only where the registry is sure that it has none.
@@ -195,7 +190,7 @@ class Registry:
             lacks: Whether a 404 that is not the registry's own word only means that it has no such questions.
         """
         try:
-            return self._in_time(question)
+            return self._patience.ask(question)
         except SchemaRegistryError as error:
             status, code = error.http_status_code, error.error_code
             if status == 404 and code in _NOT_THERE:
@@ -217,35 +212,6 @@ class Registry:
                 ours = "ANALYTICS_REGISTRY_CERTIFICATE_LOCATION and _KEY_LOCATION say which is ours"
                 raise RegistryRefused(self.url, doing, f"our certificate ({alert}); {ours}") from error
             raise RegistryUnavailable(self.url, doing, f"{type(error).__name__}: {error}"[:200]) from error
-
-    def _in_time(self, question: Callable[[], _Answer]) -> _Answer:
-        """The answer of a question, unless it takes longer than all its tries together may.
-
-        The client's timeouts are for each read: an answer that trickles in would hold every topic up without end.
-        Nothing can interrupt it, so it is left to its thread, and nothing else is asked before that has ended.
-
-        Raises:
-            TimeoutError: there is no whole answer yet.
-        """
-        if self._answer is not None and not self._comes(self._answer):
-            raise TimeoutError("an earlier answer still trickles in")
-        answer: Future[_Answer] = Future()
-
-        def ask() -> None:
-            try:
-                answer.set_result(question())
-            except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
-                answer.set_exception(error)
-
-        self._answer = answer
-        Thread(target=ask, name="registry", daemon=True).start()  # whose end no process waits for
-        if not self._comes(answer):
-            raise TimeoutError(f"no whole answer within {self._patience_s:g} s")
-        return answer.result()
-
-    def _comes(self, answer: Future[Any]) -> bool:
-        """Whether a question is answered, or has failed, in the time that we wait."""
-        return bool(wait([answer], self._patience_s).done)
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
