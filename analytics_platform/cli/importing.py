@@ -88,11 +88,13 @@ def _tell(plan: "Plan", *, to_stderr: bool) -> None:
 
 def _domain(contracts: Path, asked: str | None) -> str:
     if asked is None:
+        from analytics_platform.contract.model import NAME  # noqa: PLC0415
+
         found = [one.name for one in contracts.iterdir() if one.is_dir()] if contracts.is_dir() else []
-        visible = sorted(name for name in found if not name.startswith("."))
-        if len(visible) != 1:
-            raise typer.BadParameter(f"say --domain{': there are ' + ', '.join(visible) if visible else ''}")
-        return visible[0]
+        there = sorted(name for name in found if NAME.fullmatch(name))
+        if len(there) != 1:
+            raise typer.BadParameter(f"say --domain{': there are ' + ', '.join(there) if there else ''}")
+        return there[0]
     _check_name(asked, "--domain")
     return asked
 
@@ -126,7 +128,7 @@ def _read(file: Path) -> "RegisteredSchema":
         if file.suffix == ".proto":
             return proto_file(file)
         kind = WireFormat.AVRO if file.suffix == ".avsc" else WireFormat.JSON
-        return RegisteredSchema(kind, file.read_text(encoding="utf-8"))
+        return RegisteredSchema(kind, file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise NotImportable(file.name, error.strerror or type(error).__name__) from error
     except UnicodeDecodeError as error:

@@ -16,9 +16,12 @@ def draft_path(contracts: Path, wishes: Wishes) -> Path:
     """Where the draft belongs.
 
     Raises:
-        NotImportable: something is there.
+        NotImportable: something is there, or stands in its way.
     """
     path = contracts / wishes.domain / wishes.event / f"{VERSION}{SUFFIX}"
+    for folder in (contracts, contracts / wishes.domain, path.parent):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise NotImportable(f"{wishes.domain}/{wishes.event}", f"{folder} is no folder")
     if os.path.lexists(path):
         raise NotImportable(f"{wishes.domain}/{wishes.event}", f"{path} is there already, and is never written over")
     return path

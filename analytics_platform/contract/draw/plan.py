@@ -53,7 +53,7 @@ def plan(sketch: Sketch, wishes: Wishes) -> Plan:
     Raises:
         NotImportable: identifiers are missing, or are none; says which fields could be.
     """
-    notes = Notes(sketch.source, list(sketch.left_out))
+    notes = Notes(sketch.source, dict.fromkeys(sketch.left_out))
     spots = _with_time(envelope_of(sketch, wishes.event), sketch, wishes.time_field)
     spots = {key: _tidy_spot(spot, notes) for key, spot in spots.items()}
     optional = {field.name for field in sketch.fields if not field.required}
