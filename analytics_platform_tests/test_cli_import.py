@@ -172,6 +172,7 @@ def _paid(number: int) -> dict[str, Any]:
         (("x.txt",), "x.txt is none of .avsc, .json, .proto"),
         (("x.avsc",), "x.avsc: no contract was started: No such file"),
         (("--topic", "t"), "say --event"),
+        (("--topic", ""), "--subject and --topic have names"),
         (("x.avsc", "--event", "OrderPaid"), "--event 'OrderPaid' is no name"),
         (("x.avsc", "--domain", "Shop"), "--domain 'Shop' is no name"),
     ],

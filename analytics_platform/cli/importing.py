@@ -47,6 +47,8 @@ def import_contract(
 
     if sum(one is not None for one in (file, subject, topic)) != 1:
         raise typer.BadParameter("say one of: a file with a schema, --subject, --topic")
+    if "" in (subject, topic):
+        raise typer.BadParameter("--subject and --topic have names")
     call = call_of(context)
     contracts = call.settings().contracts
     chosen = _domain(contracts, domain)

@@ -12,6 +12,8 @@ from urllib.parse import unquote
 _MOST = 1000
 """Schemas that may stand for one value, each reference counted: a few that double make more than anybody can read."""
 _DEEPEST = 64
+_OF_CONSTANT = {"const", "type", "title", "description"}
+"""Keywords of a branch that is one text."""
 
 
 class Refused(Exception):
@@ -78,11 +80,20 @@ def _plain(part: Part, documents: Mapping[str, Any], depth: int, seen: Iterator[
     for keyword in ("anyOf", "oneOf"):
         branches = schema.get(keyword)
         if branches is not None:
-            others = [one for one in branches if not _is_null(one)]
-            if len(others) != 1:
-                raise Refused("it is one of several things, and a field has one type")
-            nullable = part.nullable or len(others) < len(branches)
-            yield from _plain(Part(others[0], part.base, part.followed, nullable), documents, depth + 1, seen)
+            found = _one_branch(branches)
+            nullable = part.nullable or any(map(_is_null, branches))
+            yield from _plain(Part(found, part.base, part.followed, nullable), documents, depth + 1, seen)
+
+
+def _one_branch(branches: Sequence[Any]) -> Any:
+    """The only one beside null; several constants, as an enum is written where each has a title, are one."""
+    others = [one for one in branches if not _is_null(one)]
+    constants = [one.get("const") for one in others if isinstance(one, dict) and one.keys() <= _OF_CONSTANT]
+    if len(others) > 1 and len(constants) == len(others) and all(isinstance(one, str) for one in constants):
+        return {"enum": constants}
+    if len(others) != 1:
+        raise Refused("it is one of several things, and a field has one type")
+    return others[0]
 
 
 def _in_its_document(part: Part, documents: Mapping[str, Any]) -> Part:

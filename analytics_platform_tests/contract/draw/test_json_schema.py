@@ -105,6 +105,13 @@ def test_rules(schema: dict[str, Any], expected: Rules) -> None:
     assert x(schema).rules == expected
 
 
+def test_a_choice_of_constants_is_an_enum() -> None:
+    choice = [{"const": "a", "title": "The first."}, {"const": "b", "type": "string"}]
+    assert x({"oneOf": choice}) == field("x", rules=Rules(enum=("a", "b")))
+    assert x({"anyOf": [*choice, {"type": "null"}]}) == field("x", required=False, rules=Rules(enum=("a", "b")))
+    assert "x" in left_out(of_json(one({"oneOf": [*choice, {"const": 1}]})))
+
+
 def test_bounds_as_draft_4_has_them() -> None:
     schema = {"type": "integer", "minimum": 1, "exclusiveMinimum": True, "maximum": 9, "exclusiveMaximum": False}
     found = x(schema, **{"$schema": "http://json-schema.org/draft-04/schema#"})
