@@ -124,13 +124,14 @@ def _read(file: Path) -> "RegisteredSchema":
     from analytics_platform.contract.draw.proto import proto_file  # noqa: PLC0415
     from analytics_platform.kafka.frame import RegisteredSchema, WireFormat  # noqa: PLC0415
 
-    if file.suffix not in _KINDS:
+    kind = file.suffix.lower()
+    if kind not in _KINDS:
         raise typer.BadParameter(f"{file.name} is none of {', '.join(_KINDS)}")
     try:
-        if file.suffix == ".proto":
+        if kind == ".proto":
             return proto_file(file)
-        kind = WireFormat.AVRO if file.suffix == ".avsc" else WireFormat.JSON
-        return RegisteredSchema(kind, file.read_text(encoding="utf-8-sig"))
+        wire = WireFormat.AVRO if kind == ".avsc" else WireFormat.JSON
+        return RegisteredSchema(wire, file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise NotImportable(file.name, error.strerror or type(error).__name__) from error
     except UnicodeDecodeError as error:
