@@ -81,3 +81,5 @@ def avro_reader(schema: RegisteredSchema) -> AvroReader | Unreadable:
         return AvroReader(schema)
     except Unreadable as why:
         return why
+    except RecursionError:
+        return Unreadable("its schema nests too deep")

@@ -146,6 +146,13 @@ def test_text_that_is_no_schema() -> None:
     assert isinstance(avro_reader(RegisteredSchema(WireFormat.AVRO, "{")), Unreadable)
 
 
+def test_deeper_than_anybody_reads() -> None:
+    schema: Any = "int"
+    for _ in range(900):
+        schema = {"type": "array", "items": schema}
+    assert str(avro_reader(registered(record(schema)))) == "its schema nests too deep"
+
+
 def test_names_that_multiply() -> None:
     """Each of eight records holds ten of the one before: a hundred million places."""
     references = [record("int", name="r0")]

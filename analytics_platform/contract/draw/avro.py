@@ -11,6 +11,8 @@ from typing import Any
 import fastavro
 from fastavro.schema import SchemaParseException, UnknownType
 
+from analytics_platform.contract.avro_value import avro_reader
+from analytics_platform.contract.batch_text import Unreadable
 from analytics_platform.contract.draw.sketch import Notes, Sketch, not_too_deep, schema_of, shortly, within
 from analytics_platform.contract.model import Field, LogicalType, Rules
 from analytics_platform.errors import NotImportable
@@ -27,7 +29,6 @@ _SCALARS = {
 _LOGICAL = {
     ("long", "timestamp-millis"): LogicalType.TIMESTAMP,
     ("long", "timestamp-micros"): LogicalType.TIMESTAMP,
-    ("long", "timestamp-nanos"): LogicalType.TIMESTAMP,
     ("int", "date"): LogicalType.DATE,
 }
 _NO_ZONE = "it is a time without a zone, and a timestamp is an instant"
@@ -63,6 +64,9 @@ def avro_sketch(schema: RegisteredSchema, source: str) -> Sketch:
     root = reader.definition(parsed)
     if root.get("type") not in {"record", "error"}:
         raise NotImportable(source, "it is no record, and an event has fields")
+    if isinstance(values := avro_reader(schema), Unreadable):
+        why = f"{values}, and what is written by such a one is quarantined: docs/schemas.md#wire-formats"
+        reader.notes.leave("every value in Avro's frame", why)
     with not_too_deep(source):
         fields = reader.fields(root, "", (root["name"],))
     return Sketch(
@@ -154,14 +158,14 @@ class _Reader:
         if why := _REFUSED.get((kind, str(logical))):
             raise _Refused(why)
         if found := _LOGICAL.get((kind, str(logical))):
-            if logical == "timestamp-nanos":
-                self.notes.leave(f"the nanoseconds of {path}", "timestamps have microseconds")
             return found
         if kind == "map":
             raise _Refused("it is a map, and a column's fields have names")
         if kind not in _SCALARS:
             raise _Refused("contracts have no type for bytes")
-        if logical is not None:
+        if (kind, logical) == ("long", "timestamp-nanos"):
+            self.notes.leave(f"that {path} is a time", "nanoseconds since 1970 are read as the whole number they are")
+        elif logical is not None:
             self.notes.leave(f"the logical type {logical} of {path}", f"contracts know {kind}s as such")
         return _SCALARS[kind]
 
