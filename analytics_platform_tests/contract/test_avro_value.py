@@ -134,6 +134,7 @@ def test_blocks_of_an_array_with_their_sizes() -> None:
         ),
         (record("unheard_of"), "its schema is no Avro schema that can be read"),
         ({"type": "record"}, "its schema is no Avro schema that can be read"),
+        (record({"type": "fixed", "name": "f", "size": "x"}), "its schema is no Avro schema that can be read"),
     ],
 )
 def test_schemas_by_which_nothing_is_read(schema: Any, why: str) -> None:
