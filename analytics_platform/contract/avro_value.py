@@ -96,3 +96,7 @@ def avro_reader(schema: RegisteredSchema) -> AvroReader | Unreadable:
         return AvroReader(schema)
     except Unreadable as why:
         return why
+    except RecursionError:
+        return Unreadable("its schema nests too deep")
+    except (ValueError, KeyError, TypeError, AttributeError):  # fastavro lets some pass, as a size that is no number
+        return Unreadable("its schema is no Avro schema that can be read")

@@ -176,3 +176,5 @@ def proto_reader(schema: RegisteredSchema, indexes: tuple[int, ...]) -> ProtoRea
         return ProtoReader(schema, indexes)
     except Unreadable as why:
         return why
+    except RecursionError:
+        return Unreadable("its schema nests too deep")

@@ -145,6 +145,7 @@ def test_blocks_of_an_array_with_their_sizes() -> None:
         ),
         (record("unheard_of"), "its schema is no Avro schema that can be read"),
         ({"type": "record"}, "its schema is no Avro schema that can be read"),
+        (record({"type": "fixed", "name": "f", "size": "x"}), "its schema is no Avro schema that can be read"),
     ],
 )
 def test_schemas_by_which_nothing_is_read(schema: Any, why: str) -> None:
@@ -155,6 +156,13 @@ def test_schemas_by_which_nothing_is_read(schema: Any, why: str) -> None:
 
 def test_text_that_is_no_schema() -> None:
     assert isinstance(avro_reader(RegisteredSchema(WireFormat.AVRO, "{")), Unreadable)
+
+
+def test_deeper_than_anybody_reads() -> None:
+    schema: Any = "int"
+    for _ in range(900):
+        schema = {"type": "array", "items": schema}
+    assert str(avro_reader(registered(record(schema)))) == "its schema nests too deep"
 
 
 def test_names_that_multiply() -> None:
