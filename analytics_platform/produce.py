@@ -13,18 +13,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import polars as pl
+
 from analytics_platform.contract.model import Catalog, EventContract
 from analytics_platform.errors import InvalidEvents, SchemaNotPublished
 from analytics_platform.kafka.frame import RegisteredSchema
 from analytics_platform.kafka.produce import Sender
+from analytics_platform.outgoing import Event, Fault, Ready, ReadyRows
 from analytics_platform.publish import subject_of
 from analytics_platform.settings import Settings
-from analytics_platform.write import NO_KEY_FIELDS, Event, Fault, Ready, Writer
+from analytics_platform.write import NO_KEY_FIELDS, Writer
 
 if TYPE_CHECKING:
-    from analytics_platform.write import Payload
+    from analytics_platform.outgoing import Payload
 
-__all__ = ["Delivery", "Event", "Fault", "Producer", "Ready", "Writer"]
+__all__ = ["Delivery", "Event", "Fault", "Producer", "Ready", "ReadyRows", "Writer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Producer:
             structured: Write CloudEvents in structured mode, not in binary.
             key_fields: By event type the fields that make the record's Kafka key.
             clock: Says what time it is, so that versions that have ended are refused.
-            on_delivery: Called for every event, from within a later call, once the broker has it or will never have it.
+            on_delivery: Called for every event, from within a later call, once the broker has it or will never have it;
+                not for rows of frames, which are no events each.
         """
         self._writer = Writer(
             catalog,
@@ -140,6 +144,28 @@ class Producer:
         for one in ready:
             self._sender.put(one.topic, one.record, reported=self._reporter(one))
         return [one.idempotency_key for one in ready]
+
+    def send_frame(self, event_type: str, events: pl.DataFrame, *, version: str | None = None) -> list[str]:
+        """Check the rows of a frame and hand them over in their order, all or none; see `Writer.prepared_frame`.
+
+        Several times as fast as `send_all`, by the same checks; some ten thousand rows are a good batch.
+
+        Returns:
+            Their idempotency keys.
+
+        Raises:
+            InvalidEvents: some do not fit their contract; none was sent.
+            UnknownTopic, BrokerUnavailable, AccessDenied: the cluster cannot be asked for the topic; none was sent.
+            RegistryError: the registry cannot say by which schema they are written; none was sent.
+        """
+        ready, faults = self._writer.prepared_frame(event_type, events, version=version)
+        if faults:
+            raise InvalidEvents(faults)
+        if ready.records:
+            self._sender.know(ready.topic)
+        for record in ready.records:
+            self._sender.put(ready.topic, record)
+        return list(ready.idempotency_keys)
 
     def flush(self) -> int:
         """Wait until the broker has everything that was handed over since the last time.

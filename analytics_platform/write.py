@@ -2,85 +2,32 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import polars as pl
-import pyarrow as pa
 
 from analytics_platform import duck
-from analytics_platform.contract.check import check
+from analytics_platform.contract.acceptance import Refusal, header_lists, refusals
 from analytics_platform.contract.compose import Composed, Composer
-from analytics_platform.contract.decode import decode
+from analytics_platform.contract.compose_frame import ENVELOPE_TYPES, ComposedFrame, FrameComposer, readable
 from analytics_platform.contract.encode import Encoder, NotEncodable
 from analytics_platform.contract.model import Catalog, EventContract
+from analytics_platform.contract.record_key import joined, joined_column
 from analytics_platform.contract.registered import registered_schema
-from analytics_platform.contract.schema import BRONZE_SCHEMA
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
 from analytics_platform.kafka.produce import Record
+from analytics_platform.outgoing import Event, Fault, Ready, ReadyRows
 from analytics_platform.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    Payload = Mapping[str, Any] | DataclassInstance
 
 NO_KEY_FIELDS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
-_HEADERS = pa.list_(pa.struct([("name", pa.large_string()), ("value", pa.large_binary())]))
 _BEFORE_ANY_END = datetime(2000, 1, 1, tzinfo=UTC)
 _AS_THEY_ARE = (datetime, date, bytes, bytearray, memoryview)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event as the business sees it; the envelope is made of it."""
-
-    event_type: str
-    """The contract's name."""
-    payload: "Payload"
-    """A mapping by field name, or a dataclass. Timestamps are aware datetimes, or RFC 3339 text."""
-    occurred_at: datetime | None = None
-    """Aware. None only where the contract takes it from a field of the payload."""
-    source: str | None = None
-    """None is the producer's own."""
-    trace_id: str | None = None
-    traceparent: str | None = None
-    """Of W3C Trace Context, instead of `trace_id`."""
-    version: str | None = None
-    """Of the contract it is written by; None is the newest that is active, or the newest of all."""
-    idempotency_key: str | None = None
-    """Only for contracts that trust the producer's key; elsewhere it is derived, whatever stands here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An event that may be sent."""
-
-    event: Event
-    idempotency_key: str
-    topic: str
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one event. Its text names places and rules, and never holds a value."""
-
-    place: int
-    """Which event of the call, from 0."""
-    event_type: str
-    reasons: tuple[str, ...]
-    """Each begins with the field's path, as in `items[].quantity: missing`."""
-    codes: tuple[str, ...] = ()
-    """With which the platform would quarantine it (docs/quarantine.md); empty where only a producer can go wrong."""
-
-    def __str__(self) -> str:
-        """`event 3 (order_placed): cents: missing; …`."""
-        return f"event {self.place} ({self.event_type}): {'; '.join(self.reasons)}"
 
 
 class Writer:
@@ -124,6 +71,7 @@ class Writer:
                 )
         self._encoders: dict[str, Encoder] = {}
         self._composers: dict[str, Composer] = {}
+        self._frame_composers: dict[str, FrameComposer] = {}
         self._connection = duck.confined(threads=1)  # row rules are SQL from contracts
 
     def close(self) -> None:
@@ -135,12 +83,9 @@ class Writer:
         faults: dict[int, Fault] = {}
         written: dict[int, tuple[Event, EventContract, Composed, Record]] = {}
         for place, event in enumerate(events):
-            contract = self._contract(event)
+            contract = self._contract(event.event_type, event.version)
             if isinstance(contract, str):
                 faults[place] = Fault(place, event.event_type, (contract,))
-                continue
-            if contract.wire is not WireFormat.JSON and (why := self._unwritable(contract)):
-                faults[place] = Fault(place, event.event_type, (why,))
                 continue
             payload = _mapping(event.payload)
             if isinstance(payload, str):
@@ -166,7 +111,87 @@ class Writer:
             ready.append(Ready(event, made.key or "", contract.topic, framed))
         return ready, [faults[place] for place in sorted(faults)]
 
+    def prepared_frame(
+        self, event_type: str, events: pl.DataFrame, *, version: str | None = None
+    ) -> tuple[ReadyRows, list[Fault]]:
+        """Write and check the events of one type, a column at a time: what `prepared` makes of them, row by row.
+
+        Args:
+            event_type: The contract's name.
+            events: Columns of the payload, and of `occurred_at`, `source`, `trace_id` and `idempotency_key` those that
+                `Event` would be given. Their types are those of the contract's tables; narrower numbers and other time
+                zones will do. A column that the contract does not have, or not of this type, is a fault of every row.
+            version: See `Event`.
+        """
+        contract = self._contract(event_type, version)
+        if isinstance(contract, str):
+            return ReadyRows("", [], [], []), _alike(events.height, event_type, (contract,))
+        composer = self._frame_composers.get(contract.label)
+        if composer is None:
+            composer = self._frame_composers[contract.label] = FrameComposer(contract, structured=self._structured)
+        typed = composer.typed(events)
+        if isinstance(typed, list):
+            return ReadyRows(contract.topic, [], [], []), _alike(events.height, event_type, typed)
+        if self._source is not None:
+            said = pl.col("source").fill_null(self._source) if "source" in typed.columns else pl.lit(self._source)
+            typed = typed.with_columns(said.alias("source"))
+        made = composer.composed(typed, self._connection)
+        ready, faults = self._accepted(contract, typed, made)
+        doubts = pl.int_range(typed.height, dtype=pl.UInt32, eager=True)
+        doubts = doubts.filter(~doubts.is_in(made.places.implode()))
+        if not doubts.is_empty():
+            each, wrong = self._one_by_one(event_type, version, readable(typed, doubts))
+            ready += [(doubts[place], one.idempotency_key, one.record) for place, one in each]
+            faults += [replace(one, place=doubts[one.place]) for one in wrong]
+            ready.sort(key=itemgetter(0))
+        faults.sort(key=attrgetter("place"))
+        places, keys, records = zip(*ready, strict=True) if ready else ((), (), ())
+        return ReadyRows(contract.topic, places, keys, records), faults
+
+    def _accepted(
+        self, contract: EventContract, events: pl.DataFrame, made: ComposedFrame
+    ) -> tuple[list[tuple[int, str, Record]], list[Fault]]:
+        """Place, idempotency key and record of what may be sent, and what is wrong with the others."""
+        names = self._key_fields.get(contract.name)
+        keys = made.keys.cast(pl.Binary) if names is None else joined_column(events[made.places], names)
+        refused = self._refused(made.places, [contract] * len(keys), keys, made.values, made.headers)
+        faults = {place: Fault(place, contract.name, *refusal) for place, refusal in refused.items()}
+        ready = []
+        columns = [one.to_list() for one in (made.places, made.keys, keys, made.values)]
+        for place, said, key, value, headers in zip(*columns, made.headers, strict=True):
+            if place in faults:
+                continue
+            try:
+                ready.append((place, said or "", self._framed(contract, Record(key, value, headers))))
+            except NotEncodable as error:
+                faults[place] = Fault(place, contract.name, (str(error),))
+        return ready, list(faults.values())
+
+    def _one_by_one(
+        self, event_type: str, version: str | None, rows: Iterable[Mapping[str, Any]]
+    ) -> tuple[list[tuple[int, Ready]], list[Fault]]:
+        """The rows that are ready, each with its number, and what is wrong with the others."""
+        events = []
+        for row in rows:
+            payload = {name: value for name, value in row.items() if name not in ENVELOPE_TYPES}
+            events.append(
+                Event(
+                    event_type,
+                    payload,
+                    row.get("occurred_at"),
+                    row.get("source"),
+                    row.get("trace_id"),
+                    version=version,
+                    idempotency_key=row.get("idempotency_key"),
+                )
+            )
+        ready, faults = self.prepared(events)
+        wrong = {one.place for one in faults}
+        return list(zip((place for place in range(len(events)) if place not in wrong), ready, strict=True)), faults
+
     def _unwritable(self, contract: EventContract) -> str | None:
+        if contract.wire is WireFormat.JSON:
+            return None
         if self._schema_ids is None:
             return f"comes in {contract.wire}, and no registry was named that has its schema"
         if self._structured and contract.cloudevents is not None:
@@ -185,15 +210,20 @@ class Writer:
         headers = tuple(item for item in record.headers if item[0] != "content-type")
         return replace(record, value=encoder.encoded(record.value), headers=headers)
 
-    def _contract(self, event: Event) -> EventContract | str:
-        versions = self._versions.get(event.event_type)
+    def _contract(self, event_type: str, version: str | None) -> EventContract | str:
+        """The contract by which events are written, or why none is."""
+        versions = self._versions.get(event_type)
         if versions is None:
             return f"no contract of this name; there are {', '.join(sorted(self._versions)) or 'none'}"
-        if event.version is None:
+        if version is None:
             active = [one for one in versions if one.header.status == "active"]
-            return max(active or versions, key=lambda one: one.order)
-        known = {one.header.version: one for one in versions}
-        return known.get(event.version, f"no contract of version {event.version}; known: {', '.join(known)}")
+            found = max(active or versions, key=lambda one: one.order)
+        else:
+            known = {one.header.version: one for one in versions}
+            if version not in known:
+                return f"no contract of version {version}; known: {', '.join(known)}"
+            found = known[version]
+        return self._unwritable(found) or found
 
     def _composed(self, event: Event, contract: EventContract, payload: Mapping[str, object]) -> Composed:
         composer = self._composers.get(contract.label)
@@ -212,52 +242,52 @@ class Writer:
         fields = self._key_fields.get(contract.name)
         if fields is None:
             return None if made.key is None else made.key.encode()
-        return "-".join(str(payload.get(name, "")) for name in fields).encode(errors="replace")
+        return joined(payload, fields)
 
-    def _judged(
-        self, written: Mapping[int, tuple[Event, EventContract, Composed, Record]]
-    ) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Reasons and codes with which the platform would quarantine records, by place."""
+    def _judged(self, written: Mapping[int, tuple[Event, EventContract, Composed, Record]]) -> Mapping[int, Refusal]:
+        """What is wrong with records that have been written, by place."""
         judged = {place: one for place, one in written.items() if one[2].value}
-        if not judged:
-            return {}
-        records = self._records(judged)
-        topics = set(records["topic"].unique())
-        contracts = [one for topic in sorted(topics) for one in self._of_topic[topic]]
-        by_label = {one.label: one for one in contracts}
-        decoded = decode(records, contracts, connection=self._connection)
-        rejected = [decoded.rejected]
-        found: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        for rows in decoded.rows.values():
-            for (label,), part in rows.partition_by("_contract", maintain_order=True, as_dict=True).items():
-                rejected.append(check(part, by_label[str(label)], connection=self._connection).rejected)
-                for place in part["_offset"]:
-                    if written[place][1].label != label:
-                        found[place] = ((f"would be read by {label}, not by {written[place][1].label}",), ())
-        for place, reasons, codes in pl.concat(rejected).select("offset", "reasons", "codes").iter_rows():
-            found[place] = tuple(reasons), tuple(codes)
-        return found
+        contracts, records = [one[1] for one in judged.values()], [one[3] for one in judged.values()]
+        return self._refused(
+            pl.Series(list(judged), dtype=pl.UInt32),
+            contracts,
+            pl.Series([record.key for record in records], dtype=pl.Binary),
+            pl.Series([record.value for record in records], dtype=pl.Binary),
+            [record.headers for record in records],
+        )
 
-    def _records(self, written: Mapping[int, tuple[Event, EventContract, Composed, Record]]) -> pl.DataFrame:
-        """The records as bronze would hold them, each place as its offset."""
-        now = _BEFORE_ANY_END if self._clock is None else self._clock()
-        each = [(place, contract.topic, record) for place, (_, contract, _, record) in written.items()]
-        headers = [[{"name": name, "value": value} for name, value in record.headers] for _, _, record in each]
-        # Through Arrow: polars takes several times as long to make a column of lists from Python's.
-        listed = pl.Series(pa.array(headers, _HEADERS), dtype=BRONZE_SCHEMA["headers"])
-        columns = {
-            "topic": [topic for _, topic, _ in each],
-            "topic_id": [""] * len(each),
-            "partition": [0] * len(each),
-            "offset": [place for place, _, _ in each],
-            "kafka_timestamp": [None] * len(each),
-            "key": [record.key for _, _, record in each],
-            "value": [(record.value or b"")[: self._max_value_bytes] for _, _, record in each],
-            "value_bytes": [len(record.value or b"") for _, _, record in each],
-            "headers": listed,
-            "ingested_at": [now] * len(each),
-        }
-        return pl.DataFrame(columns, schema={name: BRONZE_SCHEMA[name] for name in columns})
+    def _refused(
+        self,
+        places: pl.Series,
+        contracts: Sequence[EventContract],
+        keys: pl.Series,
+        values: pl.Series,
+        headers: Sequence[Sequence[tuple[str, bytes | None]]],
+    ) -> Mapping[int, Refusal]:
+        if places.is_empty():
+            return {}
+        written = pl.DataFrame(
+            {
+                "place": places,
+                "topic": [one.topic for one in contracts],
+                "label": [one.label for one in contracts],
+                "key": keys,
+                "value": values,
+                "headers": header_lists(headers),
+            }
+        )
+        topics = sorted({one.topic for one in contracts})
+        return refusals(
+            written,
+            [one for topic in topics for one in self._of_topic[topic]],
+            max_value_bytes=self._max_value_bytes,
+            now=_BEFORE_ANY_END if self._clock is None else self._clock(),
+            connection=self._connection,
+        )
+
+
+def _alike(height: int, event_type: str, reasons: Sequence[str]) -> list[Fault]:
+    return [Fault(place, event_type, tuple(reasons)) for place in range(height)]
 
 
 def _mapping(payload: object) -> Mapping[str, object] | str:

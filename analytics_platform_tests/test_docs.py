@@ -88,7 +88,7 @@ def test_every_page_of_docs_is_named_in_the_readme() -> None:
 def test_the_example_of_the_producers_page_runs(
     embedded: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    python, printed = FENCE.findall((ROOT / "docs/producers.md").read_text())[:2]
+    python, printed, in_a_frame = FENCE.findall((ROOT / "docs/producers.md").read_text())
     monkeypatch.chdir(ROOT)
     for name in [name for name in os.environ if name.startswith("ANALYTICS_")]:
         monkeypatch.delenv(name)
@@ -96,9 +96,12 @@ def test_the_example_of_the_producers_page_runs(
     names: dict[str, object] = {}
     exec(compile(python, "producers.md", "exec"), names)  # noqa: S102 - our own page
     assert capsys.readouterr().out == printed
+    exec(compile(in_a_frame, "producers.md", "exec"), names)  # noqa: S102 - our own page
     with KafkaLog(Settings.from_env(os.environ)) as log:
         state = log.state("flights.departures")
         ranges = [OffsetRange(number, marks.low, marks.end) for number, marks in state.partitions.items() if marks.end]
         frame = log.read("flights.departures", ranges, max_bytes=2**40).frame
     assert names["key"] == "22c12c36a8ede2da344cbb4fa658d5f67b93b385b848805436f55f271a5b6aed"
-    assert frame["key"].to_list() == [str(names["key"]).encode()]
+    assert names["keys"] == [names["key"]]  # the same event again
+    assert frame["key"].to_list() == [str(names["key"]).encode()] * 2
+    assert frame["value"].n_unique() == 1

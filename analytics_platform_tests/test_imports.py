@@ -28,7 +28,7 @@ LEVELS = (
     ("keyring",),
     ("settings",),
     ("duck", "kafka"),
-    ("parquet", "contract", "lake", "revision"),
+    ("parquet", "contract", "lake", "revision", "outgoing"),
     ("report", "bronze", "window", "judge", "outline", "fingerprint", "erasure", "schema_book", "write", "publish"),
     ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
     ("derive", "gold", "selection", "breaker"),

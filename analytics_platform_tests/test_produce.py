@@ -1,15 +1,18 @@
 """The producer against both brokers: what it sends, what it refuses, what it tells of deliveries."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
 import pytest
 
 from analytics_platform.contract.cloudevents import ATTRIBUTES
 from analytics_platform.contract.model import Catalog, Domain, EventContract
+from analytics_platform.contract.schema import INSTANT
 from analytics_platform.errors import BrokerUnavailable, InvalidEvents, NotDelivered, UnknownTopic
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.embedded import EmbeddedBroker
@@ -118,6 +121,28 @@ def test_many_faults_are_not_all_told(settings: Settings, of: EventContract):
         producer.send_all([order(number, "x") for number in range(25)])
     assert len(caught.value.faults) == 25
     assert str(caught.value).splitlines()[-1] == "  and 5 more"
+
+
+def test_a_frame_arrives_in_its_order(settings: Settings, of: EventContract, log: KafkaLog):
+    rows = pl.DataFrame({"order_id": [f"O-{number}" for number in range(50)], "cents": range(50)})
+    rows = rows.with_columns(occurred_at=pl.lit(AT, INSTANT), trace_id=pl.lit(TRACE))
+    with Producer(settings, catalog(of), source="/shop", key_fields={"order_placed": ()}) as producer:
+        keys = producer.send_frame("order_placed", rows)
+        assert producer.send_frame("order_placed", rows.clear()) == []
+    found = [json.loads(record["value"]) for record in sent(log, of.topic)]
+    assert [one["cents"] for one in found] == list(range(50))
+    assert [one["idempotency_key"] for one in found] == keys
+
+
+def test_one_invalid_row_keeps_back_its_whole_frame(settings: Settings, of: EventContract, log: KafkaLog):
+    rows = pl.DataFrame({"order_id": ["O-1", None], "cents": [1, 2]})
+    rows = rows.with_columns(occurred_at=pl.lit(AT, INSTANT), trace_id=pl.lit(TRACE))
+    with (
+        Producer(settings, catalog(of), source="/shop") as producer,
+        pytest.raises(InvalidEvents, match=r"event 1 \(order_placed\): order_id: expected string, got null"),
+    ):
+        producer.send_frame("order_placed", rows)
+    assert sent(log, of.topic) == []
 
 
 def test_copies_of_an_event_share_a_partition_and_keep_their_order(

@@ -105,7 +105,7 @@ def load(kafka: KafkaSettings, first: int | None) -> int:
     """Send the replay to the cluster; returns how many records."""
     reference = CONTRACTS / DOMAIN / "reference"
     by_topic: dict[str, list[Record]] = {}
-    for sent in send_order(events(reference, first), seed=1):
+    for sent in send_order(events(load_catalog(CONTRACTS), reference, first), seed=1):
         by_topic.setdefault(sent.topic, []).append(Record(sent.key, sent.value, sent.headers))
     for topic in by_topic:
         create_topic(kafka, topic)

@@ -16,6 +16,9 @@ _DAYS = (-719_162, 2_932_896)
 _MICROS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BEYOND = "out of range"
+"""Stands for a time before the year 1 or after 9999, which RFC 3339 cannot say; such rows are odd."""
+
 _SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -28,9 +31,13 @@ def json_texts(batch: pa.RecordBatch) -> tuple[pl.Series, pl.Series]:
         batch: Of booleans, integers, floating point numbers, strings, dates, timestamps of microseconds, and of lists
             and structs of these.
     """
-    frame = pl.DataFrame(pl.from_arrow(batch))
-    odd = [_odd(pl.col(name), kind) for name, kind in frame.schema.items()]
-    columns = [_plain(pl.col(name), kind).alias(name) for name, kind in frame.schema.items()]
+    return frame_texts(pl.DataFrame(pl.from_arrow(batch)))
+
+
+def frame_texts(frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """The same for a frame of columns of these types; what has a time zone has UTC."""
+    odd = [is_odd(pl.col(name), kind) for name, kind in frame.schema.items()]
+    columns = [plain(pl.col(name), kind).alias(name) for name, kind in frame.schema.items()]
     text = frame.select(pl.struct(columns).struct.json_encode().cast(pl.Binary).alias("text"))["text"]
     doubts = [one.fill_null(value=False) for one in odd if one is not None]
     if not doubts:
@@ -71,36 +78,39 @@ def _instance(kind: object) -> pl.DataType:
     return kind() if isinstance(kind, type) else kind  # type: ignore[return-value]
 
 
-def _plain(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """The value in a type that every writer of JSON writes alike."""
+def plain(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """The value in a type that every writer of JSON writes alike: times as text."""
     if not _needs(kind):
         return value
     if isinstance(kind, pl.Struct):
         inner = [
-            _plain(value.struct.field(field.name), _instance(field.dtype)).alias(field.name) for field in kind.fields
+            plain(value.struct.field(field.name), _instance(field.dtype)).alias(field.name) for field in kind.fields
         ]
         return pl.when(value.is_not_null()).then(pl.struct(inner))
     if isinstance(kind, pl.List):
-        return value.list.eval(_plain(pl.element(), _instance(kind.inner)))
+        return value.list.eval(plain(pl.element(), _instance(kind.inner)))
     if isinstance(kind, pl.Datetime):
         micros = value.dt.replace_time_zone(None).cast(pl.Datetime("us"))
         whole = pl.when(micros.cast(pl.Int64).is_between(*_MICROS)).then(micros)  # polars panics at those outside
         fraction = whole.dt.microsecond() != 0
-        return (
+        text = (
             pl.when(fraction).then(whole.dt.strftime(f"{_SECONDS}%.6fZ")).otherwise(whole.dt.strftime(f"{_SECONDS}Z"))
         )
+        return pl.when(value.is_not_null() & whole.is_null()).then(pl.lit(BEYOND)).otherwise(text)
     if isinstance(kind, pl.Date):
-        return pl.when(value.cast(pl.Int32).is_between(*_DAYS)).then(value).dt.strftime("%Y-%m-%d")
+        day = pl.when(value.cast(pl.Int32).is_between(*_DAYS)).then(value)
+        text = day.dt.strftime("%Y-%m-%d")
+        return pl.when(value.is_not_null() & day.is_null()).then(pl.lit(BEYOND)).otherwise(text)
     return value.cast(pl.Float64)
 
 
-def _odd(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
+def is_odd(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
     """Whether something in the value cannot be written in JSON, or only in one of several ways."""
     if isinstance(kind, pl.Struct):
-        found = [_odd(value.struct.field(field.name), _instance(field.dtype)) for field in kind.fields]
+        found = [is_odd(value.struct.field(field.name), _instance(field.dtype)) for field in kind.fields]
         return _any([one for one in found if one is not None])
     if isinstance(kind, pl.List):
-        inner = _odd(pl.element(), _instance(kind.inner))
+        inner = is_odd(pl.element(), _instance(kind.inner))
         return None if inner is None else value.list.eval(inner.fill_null(value=False)).list.any()
     if isinstance(kind, pl.Datetime):
         return ~value.dt.replace_time_zone(None).cast(pl.Datetime("us")).cast(pl.Int64).is_between(*_MICROS)

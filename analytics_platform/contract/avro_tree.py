@@ -109,7 +109,9 @@ def tree_of(schema: RegisteredSchema) -> tuple[Node, Any]:
         for _, text in schema.references:
             fastavro.parse_schema(_renamed(json.loads(text)), named_schemas=named)
         parsed = fastavro.parse_schema(_renamed(json.loads(schema.text)), named_schemas=named)
-    except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except RecursionError as error:
+        raise Unreadable("its schema nests too deep") from error
+    except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable("its schema is no Avro schema that can be read") from error
     return _Writer(named).node(parsed, ()), parsed
 

@@ -15,7 +15,7 @@ import msgspec
 from analytics_platform.contract.cloudevents import BINARY, SPECVERSION, STRUCTURED, reading
 from analytics_platform.contract.key import idempotency_key
 from analytics_platform.contract.model import ENVELOPE, EventContract, Field, KeyMode
-from analytics_platform.contract.place import Form, Spot
+from analytics_platform.contract.place import Form, Place, Spot
 from analytics_platform.contract.wire import place_of
 
 _JSON = b"application/json"
@@ -32,24 +32,46 @@ class Composed:
     faults: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What every record of a contract has, and where what differs is put."""
+
+    about: Mapping[str, str]
+    """Members of the value beside the fields."""
+    headers: tuple[tuple[str, bytes], ...]
+    payload_in: str | None
+    """The member that holds the payload; None where it stands beside the envelope."""
+    places: tuple[tuple[str, Place], ...]
+    """Each field of the envelope and its place."""
+    payload: tuple[Field, ...]
+
+
+def layout(contract: EventContract, *, structured: bool) -> Layout:
+    """Of a contract's records. `structured`: for CloudEvents, which are written in binary mode otherwise."""
+    read, about = contract, dict[str, str]()
+    headers: tuple[tuple[str, bytes], ...] = (("content-type", _JSON),)
+    if contract.cloudevents is not None:
+        read = reading(contract, STRUCTURED if structured else BINARY)
+        if structured:
+            about = {"specversion": SPECVERSION}
+            headers = (("content-type", b"application/cloudevents+json"),)
+        else:
+            headers = (("ce_specversion", SPECVERSION.encode()), *headers)
+    return Layout(
+        about=about,
+        headers=headers,
+        payload_in=read.payload_in,
+        places=tuple((name, place_of(read, name)) for name in ENVELOPE),
+        payload=tuple(field for field in contract.fields if field.name not in ENVELOPE),
+    )
+
+
 class Composer:
-    """Writes the events of one contract."""
+    """Writes the events of one contract, one at a time."""
 
     def __init__(self, contract: EventContract, *, structured: bool = False) -> None:
-        """`structured`: for CloudEvents, which are written in binary mode otherwise."""
-        self._contract = contract
-        self._reading = contract
-        self._about: dict[str, str] = {}
-        self._headers: tuple[tuple[str, bytes], ...] = (("content-type", _JSON),)
-        if contract.cloudevents is not None:
-            self._reading = reading(contract, STRUCTURED if structured else BINARY)
-            if structured:
-                self._about = {"specversion": SPECVERSION}
-                self._headers = (("content-type", b"application/cloudevents+json"),)
-            else:
-                self._headers = (("ce_specversion", SPECVERSION.encode()), *self._headers)
-        self._payload = tuple(field for field in contract.fields if field.name not in ENVELOPE)
-        self._places = [(name, place_of(self._reading, name)) for name in ENVELOPE]
+        """`structured`: see `layout`."""
+        self._contract, self._layout = contract, layout(contract, structured=structured)
 
     def composed(
         self,
@@ -71,7 +93,7 @@ class Composer:
             traceparent: of W3C; each is made of the other where the contract wants the other.
             key: The idempotency key, where it is not to be derived.
         """
-        faults = list(_strays(payload, self._payload, ""))
+        faults = list(_strays(payload, self._layout.payload, ""))
         key = key if self._contract.identity.mode is KeyMode.TRUST and key is not None else self._derived(payload)
         said = {
             "idempotency_key": key,
@@ -81,25 +103,25 @@ class Composer:
             "occurred_at": occurred_at,
             "source": source,
         }
-        value: dict[str, object] = dict(self._about)
-        body = value if self._reading.payload_in is None else {}
+        value: dict[str, object] = dict(self._layout.about)
+        body = value if self._layout.payload_in is None else {}
         body.update(payload)
-        headers = list(self._headers)
-        for name, place in self._places:
+        headers = list(self._layout.headers)
+        for name, place in self._layout.places:
             text = said[name]
             if text is None:
                 continue
             if place.form is Form.TRACEPARENT:
                 text = traceparent or f"00-{trace_id}-{_span(key)}-00"
             elif place.form is Form.URI:
-                text = _uri(self._contract, str(text))
+                text = version_uri(self._contract, str(text))
             for spot in place.spots:
                 if spot.header:
                     headers.append((spot.name, _text(text).encode()))
                 else:
                     _put(body if spot.data else value, spot, name, text, faults)
-        if self._reading.payload_in is not None:
-            value[self._reading.payload_in] = body
+        if self._layout.payload_in is not None:
+            value[self._layout.payload_in] = body
         try:
             return Composed(key, msgspec.json.encode(value), tuple(headers), tuple(faults))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -130,7 +152,8 @@ def _span(key: str | None) -> str:
     return f"{(key or '').encode().hex():0<15.15}1"
 
 
-def _uri(contract: EventContract, version: str) -> str:
+def version_uri(contract: EventContract, version: str) -> str:
+    """A contract's version as a `dataschema`."""
     return f"{contract.header.id}{':' if contract.header.id.startswith('urn:') else '/'}{version}"
 
 

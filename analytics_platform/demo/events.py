@@ -1,17 +1,24 @@
 """Real flights as events, in the order in which they happened.
 
 One year of departures from New York's airports and its hourly weather (see docs/demo-data.md) becomes four event types.
-`flights.sql` says what happened when, `events.sql` writes a slice of time as JSON; here they are only run.
+`flights.sql` says what happened when, `events.sql` the business facts of a slice of time; the records are made by the
+helper that every producing team has (docs/producers.md).
 `answers.py` computes what must come of these events and shares no SQL with this module.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from analytics_platform import duck
+from analytics_platform.contract.model import ENVELOPE, Catalog
+from analytics_platform.errors import InvalidEvents
+from analytics_platform.produce import Writer
 
 DATA = Path(__file__).parent / "data"
 """Folder of `flights.parquet` and `weather.parquet`."""
@@ -24,12 +31,19 @@ TOPICS = {
 }
 """The topic of each event type."""
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
 
-HEADERS: Headers = (("content-type", b"application/json"),)
-"""The headers of every event."""
+KEY_FIELDS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(TOPICS, ("carrier", "flight_number", "origin")),
+    "weather_observed": ("origin",),
+}
+"""What makes the Kafka key of each event type: all events of a flight number, copies too, share a partition."""
 
-_SLICE = timedelta(days=14)
+_VERSION = "1.0.0"
+"""What is replayed was recorded by this version, whichever came later."""
+_ENVELOPE = ("occurred_at", "source", "trace_id")
+_PLACE = "_place"
+_SLICE = timedelta(days=28)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,10 +54,10 @@ class Event(NamedTuple):
     key: bytes
     """`<carrier>-<flight number>-<origin>`, or the origin for weather: copies of an event share a partition."""
     value: bytes
-    """One JSON object, envelope and payload side by side, ASCII only."""
+    """One JSON object, payload and envelope side by side, ASCII only."""
     occurred_at_us: int
     """Microseconds since 1970 in UTC; the same instant as `occurred_at` in the value."""
-    headers: Headers = HEADERS
+    headers: Headers
 
     @property
     def topic(self) -> str:
@@ -56,31 +70,27 @@ class Event(NamedTuple):
         return _EPOCH + timedelta(microseconds=self.occurred_at_us)
 
 
-def events(reference: Path, first: int | None = None) -> Iterator[Event]:
+def events(catalog: Catalog, reference: Path, first: int | None = None) -> Iterator[Event]:
     """The first events of the year, or all 690,954, by event time, then event type, then identifiers.
 
-    Made two weeks of event time at a time (about 26,000 events), so memory does not grow with their number.
+    Made four weeks of event time at a time (about 53,000 events), so memory does not grow with their number.
 
     Args:
+        catalog: Has the contracts by which they are written.
         reference: Folder that holds `airports.parquet`, which knows the airports' time zones.
         first: How many; None is all of them.
+
+    Raises:
+        InvalidEvents: some do not fit the catalog's contracts; while they are asked for.
     """
-    return islice(_all_events(reference), first)
+    return islice(_all_events(catalog, reference), first)
 
 
-def _all_events(reference: Path) -> Iterator[Event]:
-    with duck.connect() as connection:
+def _all_events(catalog: Catalog, reference: Path) -> Iterator[Event]:
+    fields = _payload_fields(catalog)
+    with closing(Writer(catalog, key_fields=KEY_FIELDS)) as writer, duck.connect() as connection:
         open_data(connection, reference)
         connection.execute(_sql("flights.sql"))
-        connection.execute(
-            r"""
-            CREATE MACRO rfc3339(instant) AS strftime(instant, '%Y-%m-%dT%H:%M:%SZ');
-            CREATE MACRO key_time(instant) AS strftime(instant, '%Y-%m-%dT%H:%M:%S.%fZ');
-            CREATE MACRO flight_key(event_type, carrier, flight_number, origin, scheduled_departure) AS sha256(
-                concat_ws(chr(31), event_type, carrier, flight_number, origin, key_time(scheduled_departure))
-            );
-            """
-        )
         slice_sql = _sql("events.sql")
         [(start, end)] = connection.execute(
             """
@@ -89,9 +99,35 @@ def _all_events(reference: Path) -> Iterator[Event]:
             """
         ).fetchall()
         while start <= end:
-            rows = connection.execute(slice_sql, {"start": start, "end": start + _SLICE}).fetchall()
-            yield from map(Event._make, ((*row, HEADERS) for row in rows))
+            facts = connection.sql(slice_sql, params={"start": start, "end": start + _SLICE}).to_arrow_table()
+            yield from _written(pl.DataFrame(pl.from_arrow(facts)), fields, writer)
             start += _SLICE
+
+
+def _payload_fields(catalog: Catalog) -> dict[str, list[str]]:
+    """The names of each event type's payload."""
+    contracts = [one for domain in catalog.domains.values() for one in domain.events]
+    return {
+        one.name: [field.name for field in one.fields if field.name not in ENVELOPE]
+        for one in contracts
+        if one.name in TOPICS and one.header.version == _VERSION
+    }
+
+
+def _written(facts: pl.DataFrame, fields: Mapping[str, Sequence[str]], writer: Writer) -> list[Event]:
+    """The events of one slice, in its order."""
+    numbered = facts.with_row_index(_PLACE)
+    found: dict[int, Event] = {}
+    for event_type in TOPICS:
+        rows = numbered.filter(event_type=event_type)
+        names = [name for name in fields.get(event_type, ()) if name in facts.columns]
+        ready, faults = writer.prepared_frame(event_type, rows.select(*_ENVELOPE, *names), version=_VERSION)
+        if faults:
+            raise InvalidEvents(faults)
+        times = rows["occurred_at"].to_physical()
+        for place, at, one in zip(rows[_PLACE].to_list(), times.to_list(), ready.records, strict=True):
+            found[place] = Event(event_type, one.key or b"", one.value or b"", at, tuple(one.headers))
+    return [found[place] for place in range(facts.height)]
 
 
 def open_data(connection: duck.DuckDBPyConnection, reference: Path) -> None:

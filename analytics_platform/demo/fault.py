@@ -2,6 +2,9 @@
 
 A fault is made from a real event but takes an identity of its own (a flight number or an observation time that the data
 does not have), so a platform that let it through would show a row too many instead of hiding it as a duplicate.
+
+Real events are written by the producers' helper (`produce.py`), which refuses all of this: so their bytes are broken
+here, after it, as a producer without the helper would send them.
 """
 
 import hashlib

@@ -105,5 +105,5 @@ class Ledger:
 
 def record_bytes(sent: Sent) -> int:
     """About what a record takes in the broker's log; never less."""
-    headers = sum(len(name) + len(value) + 4 for name, value in sent.headers)
+    headers = sum(len(name) + len(value or b"") + 4 for name, value in sent.headers)
     return len(sent.key) + len(sent.value or b"") + headers + _OVERHEAD_BYTES

@@ -95,7 +95,7 @@ def run_demo(
                 say(f"Dagster is ready after {ready_s:.1f} s: {running.url}", out)
                 replay = Replay(
                     own.kafka,
-                    send_order(real_events(reference, events), SEED),
+                    send_order(real_events(catalog, reference, events), SEED),
                     Ledger(logs, PARTITIONS),
                     per_second=speed if speed is not None else 0.0 if once else PER_SECOND,
                     unread_bytes=UNREAD_BYTES if kafka == EMBEDDED else None,

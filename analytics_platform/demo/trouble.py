@@ -213,7 +213,10 @@ class _Replay:
         return _sent(event, kind)
 
     def _far_copy(self) -> Sent:
-        """A copy by a producer that started over: the same event, hence the same key, under a trace of its own."""
+        """A copy by a producer that started over: the same event, hence the same key, under a trace of its own.
+
+        Only the trace's digits change, so what the producers' helper has checked holds.
+        """
         event = self._random.choice(self._sample)
         at = event.value.index(b'"trace_id":"') + len(b'"trace_id":"')
         trace = f"{self._random.getrandbits(128):032x}".encode()

@@ -74,9 +74,9 @@ class Platform:
 
 
 @pytest.fixture(scope="session")
-def some_flights() -> list[Event]:
+def some_flights(catalog: Catalog) -> list[Event]:
     """The first 1,200 events of the year: every type is among them, cancellations too."""
-    return list(events(CONTRACTS / "flights" / "reference", 1_200))
+    return list(events(catalog, CONTRACTS / "flights" / "reference", 1_200))
 
 
 @pytest.fixture(scope="session")

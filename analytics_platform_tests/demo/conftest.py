@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from analytics_platform.contract.load import load_catalog
+from analytics_platform.contract.model import Catalog
 from analytics_platform.demo.events import Event, events
 
 
@@ -11,6 +13,11 @@ def reference():
 
 
 @pytest.fixture(scope="session")
-def week(reference) -> list[Event]:
+def catalog(reference) -> Catalog:
+    return load_catalog(reference.parents[1])
+
+
+@pytest.fixture(scope="session")
+def week(catalog, reference) -> list[Event]:
     """The first 15,000 events: a good week."""
-    return list(events(reference, 15_000))
+    return list(events(catalog, reference, 15_000))

@@ -21,7 +21,7 @@ def year(reference):
 
 
 @pytest.fixture(scope="module")
-def sent(reference, year):
+def sent(catalog, reference, year):
     """The whole year's events, read back from their JSON into one table `event` of a database."""
     fields = {name: kind for frame in year.tables.values() for name, kind in frame.schema.items()}
     names = {
@@ -37,7 +37,7 @@ def sent(reference, year):
     columns = ", ".join(f"{name} {kind}" for name, kind in shape.items())
     with duck.connect() as connection:
         connection.execute(f"CREATE TABLE event (position BIGINT, sent_at TIMESTAMPTZ, {columns})")
-        stream, position = events(reference), 0
+        stream, position = events(catalog, reference), 0
         while True:
             # Two plain lists: kept events would be walked by the garbage collector again and again.
             instants, values = [], []

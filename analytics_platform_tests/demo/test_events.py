@@ -1,15 +1,14 @@
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 
-from analytics_platform.contract.load import load_catalog
-from analytics_platform.contract.model import ENVELOPE
-from analytics_platform.demo.events import HEADERS, TOPICS, events
-from analytics_platform.write import Event as ProducersEvent
-from analytics_platform.write import Writer
+from analytics_platform.contract.model import Catalog, Rules
+from analytics_platform.demo.events import TOPICS, events
+from analytics_platform.errors import InvalidEvents
 
 
 def of_type(found, event_type):
@@ -36,7 +35,8 @@ def test_a_departure_written_out(week):
         "departure_delay_minutes": 2,
         "distance_miles": 1400,
     }
-    assert (event.topic, event.key, event.headers) == ("flights.departures", b"UA-1545-EWR", HEADERS)
+    assert (event.topic, event.key) == ("flights.departures", b"UA-1545-EWR")
+    assert event.headers == (("content-type", b"application/json"),)
     assert event.occurred_at == datetime(2013, 1, 1, 10, 17, tzinfo=UTC)
 
 
@@ -107,8 +107,8 @@ def test_the_order_is_total(week):
 
 
 @pytest.mark.parametrize("first", [0, 1, 137])
-def test_the_first_events_are_a_prefix(reference, week, first):
-    assert list(events(reference, first)) == week[:first]
+def test_the_first_events_are_a_prefix(catalog, reference, week, first):
+    assert list(events(catalog, reference, first)) == week[:first]
 
 
 def test_every_type_has_its_topic(week):
@@ -116,25 +116,32 @@ def test_every_type_has_its_topic(week):
     assert {event.topic for event in week} == {"flights.departures", "flights.arrivals", "flights.weather"}
 
 
-def test_a_producing_team_would_send_the_same_records(reference, week):
-    """SQL writes them, since the replay must outrun the platform; the helper writes and checks every one of them alike."""
-    flight = ("carrier", "flight_number", "origin")
-    keys = {name: ("origin",) if name == "weather_observed" else flight for name in TOPICS}
-    writer = Writer(load_catalog(reference.parents[1]), key_fields=keys)
-    wanted = [json.loads(event.value) for event in week]
-    ready, faults = writer.prepared(
-        ProducersEvent(
-            fields["event_type"],
-            {name: value for name, value in fields.items() if name not in ENVELOPE},
-            event.occurred_at,
-            fields["source"],
-            fields["trace_id"],
+def test_a_contract_that_the_flights_do_not_fit(catalog, reference):
+    domain = catalog.domains["flights"]
+    strict = [
+        replace(
+            one,
+            fields=tuple(
+                replace(item, rules=Rules(minimum=1000)) if item.name == "distance_miles" else item
+                for item in one.fields
+            ),
         )
-        for event, fields in zip(week, wanted, strict=True)
-    )
-    writer.close()
-    assert faults == []
-    assert [json.loads(one.record.value) for one in ready] == wanted
-    assert [(one.topic, one.record.key, one.record.headers) for one in ready] == [
-        (event.topic, event.key, event.headers) for event in week
+        for one in domain.events
     ]
+    changed = Catalog({"flights": replace(domain, events=tuple(strict))})
+    with pytest.raises(InvalidEvents, match=r"\(flight_departed\): distance_miles: below the minimum of 1000"):
+        list(events(changed, reference, 1))
+
+
+def test_a_contract_that_is_not_there(catalog, reference):
+    domain = catalog.domains["flights"]
+    others = tuple(one for one in domain.events if one.name != "weather_observed")
+    with pytest.raises(InvalidEvents, match="no contract of this name; there are flight_arrived"):
+        list(events(Catalog({"flights": replace(domain, events=others)}), reference, 1))
+
+
+def test_a_newer_contract_leaves_the_recorded_version(catalog, reference, week):
+    domain = catalog.domains["flights"]
+    newer = [replace(one, header=replace(one.header, version="1.1.0")) for one in domain.events]
+    changed = Catalog({"flights": replace(domain, events=(*domain.events, *newer))})
+    assert list(events(changed, reference, 50)) == week[:50]

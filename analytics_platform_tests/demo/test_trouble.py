@@ -154,7 +154,7 @@ def test_a_replay_without_end_is_sent_as_it_comes(week):
 
 
 def test_a_late_event_at_the_end_is_still_sent():
-    event = Event("weather_observed", b"EWR", b"{}", 0)
+    event = Event("weather_observed", b"EWR", b"{}", 0, ())
     [sent] = send_order([event], 1, Shares(0, 1, 0, 0, 0, 0))
     assert (sent.kind, sent.value) == (Kind.LATE, b"{}")
 

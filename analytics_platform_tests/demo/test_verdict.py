@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Domain
 from analytics_platform.demo.answers import Answers, answers
 from analytics_platform.demo.events import events
@@ -47,9 +46,9 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory, reference) -> Done:
+def done(tmp_path_factory, catalog, reference) -> Done:
     lake = tmp_path_factory.mktemp("demo") / "lake"
-    domain = load_catalog(reference.parents[1]).domains["flights"]
+    domain = catalog.domains["flights"]
     with EmbeddedBroker() as broker:
         settings = Settings(lake=lake, fsync=False, kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
         for topic in domain.topics:
@@ -61,7 +60,11 @@ def done(tmp_path_factory, reference) -> Done:
         assert not gauge.look()
         shares = Shares(duplicates=0.05, malformed=0.03, contract_breakers=0.03)
         replay = Replay(
-            settings.kafka, send_order(events(reference, EVENTS), 3, shares), ledger, per_second=0, unread_bytes=None
+            settings.kafka,
+            send_order(events(catalog, reference, EVENTS), 3, shares),
+            ledger,
+            per_second=0,
+            unread_bytes=None,
         )
         replay.start()
         deadline = time.monotonic() + 30

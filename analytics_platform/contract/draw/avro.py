@@ -29,6 +29,7 @@ _SCALARS = {
 _LOGICAL = {
     ("long", "timestamp-millis"): LogicalType.TIMESTAMP,
     ("long", "timestamp-micros"): LogicalType.TIMESTAMP,
+    ("long", "timestamp-nanos"): LogicalType.TIMESTAMP,
     ("int", "date"): LogicalType.DATE,
 }
 _NO_ZONE = "it is a time without a zone, and a timestamp is an instant"
@@ -163,9 +164,7 @@ class _Reader:
             raise _Refused("it is a map, and a column's fields have names")
         if kind not in _SCALARS:
             raise _Refused("contracts have no type for bytes")
-        if (kind, logical) == ("long", "timestamp-nanos"):
-            self.notes.leave(f"that {path} is a time", "nanoseconds since 1970 are read as the whole number they are")
-        elif logical is not None:
+        if logical is not None:
             self.notes.leave(f"the logical type {logical} of {path}", f"contracts know {kind}s as such")
         return _SCALARS[kind]
 

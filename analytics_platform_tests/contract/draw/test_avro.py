@@ -26,7 +26,7 @@ def test_a_schema_as_people_write_them() -> None:
     assert [one for one in event.fields[6:] if one.name not in {"payer", "payee"}] == [
         field("payment_id", description="Ours."),
         field("attempt", "integer"),
-        field("authorized_at", "integer"),
+        field("authorized_at", "timestamp"),
         field("value_day", "date", required=False),
         field("amount_cents", "integer"),
         field("rate", "number", required=False),
@@ -45,7 +45,6 @@ def test_what_is_left_out_is_named() -> None:
         "every value in Avro's frame",
         "the logical type uuid of eventId",
         "the default of attempt",
-        "that authorized_at is a time",
         "amount",
         "the default of the enum method",
         "the default of the enum fallback",
