@@ -43,7 +43,8 @@ _VERSION = "1.0.0"
 """What is replayed was recorded by this version, whichever came later."""
 _ENVELOPE = ("occurred_at", "source", "trace_id")
 _PLACE = "_place"
-_SLICE = timedelta(days=28)
+_FIRST, _LONGEST = timedelta(days=2), timedelta(days=28)
+"""Slices begin short, so that the first events come at once, and grow: a check has its price, however few its rows."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -73,7 +74,7 @@ class Event(NamedTuple):
 def events(catalog: Catalog, reference: Path, first: int | None = None) -> Iterator[Event]:
     """The first events of the year, or all 690,954, by event time, then event type, then identifiers.
 
-    Made four weeks of event time at a time (about 53,000 events), so memory does not grow with their number.
+    Made at most four weeks of event time at a time (about 53,000 events), so memory does not grow with their number.
 
     Args:
         catalog: Has the contracts by which they are written.
@@ -98,10 +99,12 @@ def _all_events(catalog: Catalog, reference: Path) -> Iterator[Event]:
             FROM (FROM flight UNION ALL BY NAME SELECT observed_at AS scheduled_departure FROM observation)
             """
         ).fetchall()
+        step = _FIRST
         while start <= end:
-            facts = connection.sql(slice_sql, params={"start": start, "end": start + _SLICE}).to_arrow_table()
+            facts = connection.sql(slice_sql, params={"start": start, "end": start + step}).to_arrow_table()
             yield from _written(pl.DataFrame(pl.from_arrow(facts)), fields, writer)
-            start += _SLICE
+            start += step
+            step = min(2 * step, _LONGEST)
 
 
 def _payload_fields(catalog: Catalog) -> dict[str, list[str]]:
