@@ -1,7 +1,6 @@
 """Brokers for the whole session, and the word on which groups of tests do not run here."""
 
 import os
-import socket
 import threading
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ from analytics_platform.errors import BrokerNotStarted
 from analytics_platform.kafka.apache import ApacheKafka, missing
 from analytics_platform.kafka.embedded import EmbeddedBroker
 from analytics_platform_tests.pages import browser
+from analytics_platform_tests.port import free_port
 from analytics_platform_tests.webhook import Webhook
 
 KAFKA_REQUIRED = os.environ.get("REQUIRE_KAFKA", "") not in {"", "0"}
@@ -36,6 +36,11 @@ def _kafka_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what the fixtures ask for, what is skipped, and what stays in one process of `make test`.
+
+    Apache Kafka is started once and its tests follow each other; and never do two Dagsters run at a time, whose tests
+    wait for their processes with a deadline.
+    """
     reason = None if KAFKA_REQUIRED or KAFKA_RUNNING else missing()
     for item in items:
         if "apache_listeners" in getattr(item, "fixturenames", ()):
@@ -44,6 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"Apache Kafka: {reason}"))
         if browser.CHROMIUM is None and not browser.REQUIRED and item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason=browser.header()))
+        for scarce in ("kafka", "dagster"):
+            if item.get_closest_marker(scarce):
+                item.add_marker(pytest.mark.xdist_group(scarce))
 
 
 @pytest.fixture(scope="session")
@@ -96,13 +104,6 @@ def apache_listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         pytest.skip(str(reason))
     yield broker.bootstrap_servers, f"127.0.0.1:{sasl}"
     broker.stop()
-
-
-def free_port() -> int:
-    """Of loopback; nobody else is likely to take it within the next second."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

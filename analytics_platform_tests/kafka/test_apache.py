@@ -11,9 +11,9 @@ from analytics_platform.kafka import apache as apache_module
 from analytics_platform.kafka.apache import ApacheKafka, classpath, down, missing, up
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.produce import Record, create_topic, send
-from analytics_platform_tests.conftest import free_port
 from analytics_platform_tests.kafka.conftest import settings_of
 from analytics_platform_tests.kafka.test_embedded import alive
+from analytics_platform_tests.port import free_port
 
 STARTER = """
 import sys; from pathlib import Path
