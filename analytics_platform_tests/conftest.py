@@ -1,6 +1,7 @@
 """Brokers for the whole session, and the word on which groups of tests do not run here."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -18,6 +19,12 @@ KAFKA_REQUIRED = os.environ.get("REQUIRE_KAFKA", "") not in {"", "0"}
 
 KAFKA_RUNNING = os.environ.get("TEST_KAFKA")
 """`host:port` of an Apache Kafka that runs already: saves its start when tests are run again and again."""
+
+
+def pytest_configure() -> None:
+    # A script that starts the run in the background has it ignore Ctrl-C, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

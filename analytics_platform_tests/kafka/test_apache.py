@@ -114,6 +114,7 @@ def test_ends_when_its_starter_is_killed(tmp_path):
     deadline = time.monotonic() + 60
     while alive(pid):
         assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.kafka
