@@ -43,11 +43,6 @@ def _kafka_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what the fixtures ask for, what is skipped, and what stays in one process of `make test`.
-
-    Apache Kafka is started once and its tests follow each other; and never do two Dagsters run at a time, whose tests
-    wait for their processes with a deadline.
-    """
     reason = None if KAFKA_REQUIRED or KAFKA_RUNNING else missing()
     for item in items:
         if "apache_listeners" in getattr(item, "fixturenames", ()):
@@ -56,9 +51,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"Apache Kafka: {reason}"))
         if browser.CHROMIUM is None and not browser.REQUIRED and item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason=browser.header()))
-        for scarce in ("kafka", "dagster"):
-            if item.get_closest_marker(scarce):
-                item.add_marker(pytest.mark.xdist_group(scarce))
 
 
 @pytest.fixture(scope="session")
