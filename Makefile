@@ -33,7 +33,7 @@ demo: $(READY) ## Replay real flights through the whole path, with the Dagster U
 	@$(BIN)/analytics-platform demo
 
 test: $(READY) ## Run all tests, on Apache Kafka too where Java and Maven are there
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=xml:build/coverage.xml
 
 storm: $(READY) ## The crash tests with 40 lakes, five random kills each; takes minutes
 	@CRASH_LAKES=40 $(BIN)/python -m pytest --timeout 3600 analytics_platform_tests/test_crash.py

@@ -1,7 +1,7 @@
 """Brokers for the whole session, and the word on which groups of tests do not run here."""
 
 import os
-import socket
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -11,6 +11,7 @@ from analytics_platform.errors import BrokerNotStarted
 from analytics_platform.kafka.apache import ApacheKafka, missing
 from analytics_platform.kafka.embedded import EmbeddedBroker
 from analytics_platform_tests.pages import browser
+from analytics_platform_tests.port import free_port
 from analytics_platform_tests.webhook import Webhook
 
 KAFKA_REQUIRED = os.environ.get("REQUIRE_KAFKA", "") not in {"", "0"}
@@ -18,6 +19,12 @@ KAFKA_REQUIRED = os.environ.get("REQUIRE_KAFKA", "") not in {"", "0"}
 
 KAFKA_RUNNING = os.environ.get("TEST_KAFKA")
 """`host:port` of an Apache Kafka that runs already: saves its start when tests are run again and again."""
+
+
+def pytest_configure() -> None:
+    # A script that starts the run in the background has it ignore Ctrl-C, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
@@ -96,13 +103,6 @@ def apache_listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         pytest.skip(str(reason))
     yield broker.bootstrap_servers, f"127.0.0.1:{sasl}"
     broker.stop()
-
-
-def free_port() -> int:
-    """Of loopback; nobody else is likely to take it within the next second."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

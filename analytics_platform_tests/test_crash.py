@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from analytics_platform.kafka.embedded import EmbeddedBroker
-from analytics_platform.kafka.produce import Record, send
+from analytics_platform.kafka.produce import Record, Sender
 from analytics_platform.lake.history import commit_infos
 from analytics_platform.lake.table import Lake
 from analytics_platform.rebuild import rebuild
@@ -75,10 +75,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("crash")
     values = shop.feed(7, ROWS)
     with EmbeddedBroker() as broker:
+        sender = Sender(settings(folder, broker.bootstrap_servers, 1).kafka)
         for topic, parts in values.items():
+            sender.know(topic)
             for partition, sent in parts.items():
-                kafka = settings(folder, broker.bootstrap_servers, 1).kafka
-                send(kafka, topic, [Record(None, value, partition=partition) for value in sent])
+                for value in sent:
+                    sender.put(topic, Record(None, value, partition=partition))
+        sender.flush()
         undisturbed = Shop(folder / "undisturbed", values, batch_rows=BATCH_ROWS)
         world = World(broker.bootstrap_servers, undisturbed, processes)
         assert world.run(undisturbed.root) == 0

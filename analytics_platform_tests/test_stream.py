@@ -15,7 +15,7 @@ from analytics_platform.contract.newer import Sight, together
 from analytics_platform.errors import BrokerUnavailable, OffsetGap
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import OffsetRange
-from analytics_platform.kafka.produce import Record, create_topic, send
+from analytics_platform.kafka.produce import Record, Sender, create_topic, send
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.report import Account, BatchReport, BurstReport
 from analytics_platform.settings import KafkaSettings, Secret, Settings
@@ -63,15 +63,16 @@ class Burst:
         )
 
     def send(self, values: Mapping[str, Mapping[int, Sequence[bytes | None]]]) -> None:
-        for topic, parts in values.items():
-            create_topic(self.settings.kafka, self.prefix + topic)
+        sender = Sender(self.settings.kafka)  # one for all: the first record of each waits for half a second
+        for name, parts in values.items():
+            topic = self.prefix + name
+            create_topic(self.settings.kafka, topic)
+            sender.know(topic)
             for partition, items in parts.items():
-                self.sent.setdefault(self.prefix + topic, {}).setdefault(partition, []).extend(items)
-                send(
-                    self.settings.kafka,
-                    self.prefix + topic,
-                    [Record(None, item, partition=partition) for item in items],
-                )
+                self.sent.setdefault(topic, {}).setdefault(partition, []).extend(items)
+                for item in items:
+                    sender.put(topic, Record(None, item, partition=partition))
+        sender.flush()
 
     def follow(self, **rest: Any) -> BurstReport:
         """What is there now, unless told otherwise."""

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from analytics_platform.cli import run
-from analytics_platform.demo.processes import ROOT, free_port
+from analytics_platform.demo.processes import ROOT
+from analytics_platform_tests.port import free_port
 
 COMMAND = [sys.executable, "-c", "from analytics_platform.cli import main; main()"]
 

@@ -11,9 +11,9 @@ from analytics_platform.kafka import apache as apache_module
 from analytics_platform.kafka.apache import ApacheKafka, classpath, down, missing, up
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.produce import Record, create_topic, send
-from analytics_platform_tests.conftest import free_port
 from analytics_platform_tests.kafka.conftest import settings_of
 from analytics_platform_tests.kafka.test_embedded import alive
+from analytics_platform_tests.port import free_port
 
 STARTER = """
 import sys; from pathlib import Path
@@ -114,6 +114,7 @@ def test_ends_when_its_starter_is_killed(tmp_path):
     deadline = time.monotonic() + 60
     while alive(pid):
         assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.kafka

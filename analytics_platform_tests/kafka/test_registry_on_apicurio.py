@@ -14,8 +14,8 @@ from analytics_platform.kafka.registry import Registry
 from analytics_platform.publish import publish
 from analytics_platform.settings import RegistrySettings
 from analytics_platform_tests import shop
-from analytics_platform_tests.conftest import free_port
 from analytics_platform_tests.kafka.apicurio import Apicurio
+from analytics_platform_tests.port import free_port
 
 pytestmark = pytest.mark.kafka
 
