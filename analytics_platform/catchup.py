@@ -1,6 +1,6 @@
 """Take in what bronze has and a table below it has not: after a crash, or for an event type that is new."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from analytics_platform import bronze, derive
@@ -10,6 +10,19 @@ from analytics_platform.lake.table import Lake
 from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 from analytics_platform.stopwatch import Stopwatch
+
+
+def behind(
+    lake: Lake, domain: Domain, log: Log, partitions: Sequence[int], halted: Collection[str] = ()
+) -> Mapping[int, int]:
+    """Up to where bronze holds the partitions that some table below it has not taken in whole; reads no row.
+
+    Raises:
+        ProgressLost: a table has rows of a partition but no stored offset.
+    """
+    ends = bronze.ends(lake, log, partitions)
+    have = derive.targets(lake, domain, log, partitions, halted)
+    return {item: end for item, end in ends.items() if have.get(item, 0) < end}
 
 
 def catch_up(

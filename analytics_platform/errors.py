@@ -24,6 +24,7 @@
     │   ├── RegistryUnavailable     the schema registry does not answer (retryable)
     │   ├── SchemaNotPublished      the schema registry lacks the schema that a contract is written by
     │   ├── RegistryNotSet          values name schemas, and the settings name no registry
+    │   ├── RegistryNotTrusted      the schema registry's certificate is signed by nobody we trust, or for another host
     │   └── RegistryRefused         the schema registry refuses credentials, rights or a schema
     ├── QueryFailed                 a statement of SQL cannot be answered
     ├── PagesNotWritten             the contracts' pages cannot be written where they were wanted
@@ -375,6 +376,19 @@ class RegistryUnavailable(RegistryError):
         super().__init__(
             f"The schema registry at {url} does not answer ({doing}): {reason}. Nothing was lost; records that need it "
             "wait, and it is tried again. Is it running, and is ANALYTICS_REGISTRY_URL right?"
+        )
+
+
+class RegistryNotTrusted(RegistryError):
+    """The certificate of what answers in the registry's place does not hold."""
+
+    def __init__(self, url: str, doing: str, reason: str) -> None:
+        """`reason`: OpenSSL's words."""
+        self.url, self.doing, self.reason = url, doing, reason
+        super().__init__(
+            f"The schema registry at {url} cannot be trusted ({doing}): {reason}. Nothing was lost; records that need "
+            "it wait. ANALYTICS_REGISTRY_CA_LOCATION names the authority that signs its certificate, "
+            "ANALYTICS_REGISTRY_URL the host that it is made for."
         )
 
 

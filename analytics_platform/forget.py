@@ -17,7 +17,7 @@ import polars as pl
 from analytics_platform import breaker, bronze, derive, erasure, gold, quarantine, silver
 from analytics_platform.catchup import catch_up
 from analytics_platform.contract.model import Domain
-from analytics_platform.errors import KeyMissing, LakeError, MartBroken, SchemaChanged
+from analytics_platform.errors import KeyMissing, LakeError
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.keyring import ERASURE, KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
@@ -224,16 +224,14 @@ class _Erasure:
         none = pl.Series([], dtype=pl.Datetime("us", "UTC"))
         starts = {name: pl.concat([none, *parts]).unique().sort() for name, parts in touched.items()}
         broken: LakeError | None = None
-        for mart in self.domain.marts:
-            done, spec = self._begin(gold.spec(mart)), gold.spec(mart)
-            paths = _paths(self.lake, spec)
-            try:
-                report = gold.refresh(self.lake, self.domain, mart, {}, rewritten=gold.Rewritten(starts, before))
-            except (MartBroken, SchemaChanged) as error:
-                broken = broken or error
-                continue
-            done.rows += report.removed if report is not None else 0
-            done.files_rewritten += len(paths - _paths(self.lake, spec))
+        paths = {mart.name: _paths(self.lake, gold.spec(mart)) for mart in self.domain.marts}
+        for item in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(starts, before)):
+            spec = gold.spec(item.mart)
+            done = self._begin(spec)
+            broken = broken or item.error
+            if item.error is None:
+                done.rows += item.report.removed if item.report is not None else 0
+                done.files_rewritten += len(paths[item.mart.name] - _paths(self.lake, spec))
         return broken
 
     def _take_out_of(self, name: str, spec: TableSpec, gone: pl.DataFrame) -> list[pl.DataFrame]:

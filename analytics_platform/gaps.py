@@ -1,7 +1,6 @@
 """Offsets that expired before they were read: an operator accepts the loss, and the bronze table records it."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +9,7 @@ import polars as pl
 from analytics_platform import bronze, gold
 from analytics_platform.catchup import catch_up
 from analytics_platform.contract.model import Domain
-from analytics_platform.errors import MartBroken, SchemaChanged, TopicRecreated
+from analytics_platform.errors import TopicRecreated
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import Log, OffsetRange, TopicState
 from analytics_platform.lake.commit import Change, Move, commit
@@ -130,10 +129,8 @@ def _finish(lake: Lake, domain: Domain, log: Log, settings: Settings, clock: Cal
     partitions = sorted(bronze.first_offsets(lake, log))
     with SchemaBook(lake, domain.name, settings.registry) as book:
         catch_up(lake, domain, log, partitions, settings, book=book, clock=clock)
-    for mart in domain.marts:
-        # A broken one starts over from all of silver once it is mended.
-        with suppress(MartBroken, SchemaChanged):
-            gold.refresh(lake, domain, mart, {log.topic: (log, partitions)})
+    # A broken mart starts over from all of silver once it is mended.
+    list(gold.refresh(lake, domain, {log.topic: (log, partitions)}))
 
 
 def _start_over(lake: Lake, state: TopicState, at: datetime) -> None:

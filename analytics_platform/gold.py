@@ -1,27 +1,29 @@
 """Gold: marts kept up to date by recomputing only the windows that new silver rows fall into.
 
-A mart is plain SQL over `silver.*` and `reference.*`. To bring it up to date, the views it reads are restricted to whole
-windows, its SQL runs over them as it is, and those windows of its table are replaced in one atomic step. What it has
-applied stands in its `txn` actions: of each silver input the offset per partition, the count of rewrites, the version of
-each reference table and the digest of its own SQL and contract. Whatever differs by more than new offsets makes it
-start over, so a crash between silver and gold, a rebuild, or a changed file can never leave it behind.
+A mart is plain SQL over `silver.*`, `reference.*` and other marts. To bring it up to date, the views it reads are
+restricted to whole windows, its SQL runs over them as it is, and those windows of its table are replaced in one atomic
+step. What it has applied stands in its `txn` actions: of each silver input the offset per partition, the count of
+rewrites, of each mart it reads the count of commits, the version of each reference table and the digest of its own SQL
+and contract. Whatever differs by more than new offsets, or than the windows of a mart that were replaced just before,
+makes it start over, so a crash between two tables, a rebuild, or a changed file can never leave it behind.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
 from analytics_platform import duck, reference, silver, window
 from analytics_platform.bronze import within
 from analytics_platform.contract.check import misfits, violations
+from analytics_platform.contract.hop import function_sql
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.contract.schema import gold_columns, schema_of
 from analytics_platform.contract.treatment import personal_columns
 from analytics_platform.duck import identifier, literal
-from analytics_platform.errors import MartBroken
+from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.commit import TOKEN, Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, merged, overlap_sql
@@ -57,6 +59,28 @@ class Rewritten:
 
 
 @dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What became of one mart."""
+
+    mart: MartContract
+    report: MartReport | None
+    """None where it was up to date, or is broken."""
+    error: LakeError | None = None
+    """Why it is broken; its table stays as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """What a refresh did to a mart, told to the marts that read it."""
+
+    before: int
+    """How many commits its table had."""
+    after: int
+    starts: pl.Series | None
+    """Starts (UTC) of the windows that were replaced; None where all were."""
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """One silver input at one version: its files and its progress, so that both are of the same moment."""
 
@@ -70,32 +94,71 @@ class Input:
     rewrites: int
 
 
-def refresh(
-    lake: Lake, domain: Domain, mart: MartContract, logs: Logs, *, rewritten: Rewritten | None = None
-) -> MartReport | None:
-    """Bring one mart up to date; `None` when it is.
+@dataclass(frozen=True, slots=True)
+class _MartInput:
+    """A mart that another one reads, at one version."""
+
+    mart: MartContract
+    snapshot: Snapshot | None
+    commits: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """All that a mart's SQL reads."""
+
+    silver: Sequence[Input]
+    marts: Sequence[_MartInput]
+    references: Mapping[str, Snapshot | None]
+
+
+def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | None = None) -> Iterator[Refreshed]:
+    """Bring all marts of a domain up to date while they are asked for, each after those that it reads.
 
     Args:
         lake: Where the tables are.
-        domain: The mart's domain.
-        mart: Its contract.
+        domain: Whose marts.
         logs: Inputs of topics that are left out count as unchanged.
         rewritten: What a rebuild did to silver just now.
 
-    Durable on return: the recomputed windows and what they were computed from.
-    If it dies halfway: the mart is as it was, and its next refresh does the work.
+    Durable when one is told: its recomputed windows and what they were computed from.
+    If it dies halfway: the next mart is as it was. Marts above the last one start over, the others go on.
+    """
+    changed: dict[str, _Changed] = {}
+    for mart in domain.marts:
+        try:
+            report = _refresh(lake, domain, mart, logs, rewritten=rewritten, changed=changed)
+        except (MartBroken, SchemaChanged) as error:
+            yield Refreshed(mart, None, error)
+        else:
+            yield Refreshed(mart, report)
+
+
+def _refresh(
+    lake: Lake,
+    domain: Domain,
+    mart: MartContract,
+    logs: Logs,
+    *,
+    rewritten: Rewritten | None,
+    changed: dict[str, _Changed],
+) -> MartReport | None:
+    """Bring one mart up to date; `None` when it is. What it did is added to `changed`.
 
     Raises:
         MartBroken: its SQL fails or its result does not fit its contract; the table stays as it was.
     """
     began = time.perf_counter()
-    windows = removed = added = 0
+    windows = removed = added = before = 0
+    starts: pl.Series | None = None
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
-        nonlocal windows, removed, added
+        nonlocal windows, removed, added, before, starts
         del left  # a mart has no moves of its own: it records what it was computed from
+        before = table.progress(TOKEN) or 0
         inputs = [_input(lake, domain, mart, name, logs) for name in mart.silver_inputs]
         tables = {name: lake.newest(reference.spec_of(domain, name)) for name in mart.reference_inputs}
+        below = [_mart_input(lake, domain, name) for name in mart.gold_inputs]
         ends = {f"{item.name}:{app_id}": end for item in inputs for app_id, end in item.ends.items()}
         fixed = {f"rewrites:{item.name}": item.rewrites for item in inputs}
         fixed |= {
@@ -103,18 +166,20 @@ def refresh(
             for name, found in tables.items()
         }
         fixed["contract"] = int(mart.header.digest[:15], 16)
-        have = {name: table.progress(name) for name in (*ends, *fixed)}
+        commits = {f"gold:{item.mart.name}": item.commits for item in below}
+        have = {name: table.progress(name) for name in (*ends, *fixed, *commits)}
         expected = fixed | {f"rewrites:{name}": seen for name, seen in (rewritten.before if rewritten else {}).items()}
         stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
-        moved = any(have[name] != end for name, end in ends.items())
+        moved = any(have[name] != end for name, end in (ends | commits).items())
         if not stale and not moved and rewritten is None:
             return None
-        starts = None if stale else _touched(inputs, mart, have, rewritten)
+        replaced = _replaced(below, mart, have, changed)
+        starts = None if stale or replaced is None else _touched(inputs, mart, have, rewritten, replaced)
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
         references = {name: Snapshot.of(found) if found else None for name, found in tables.items()}
-        rows = _rows(domain, mart, inputs, references, covered)
+        rows = _rows(domain, mart, _Sources(inputs, below, references), covered)
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
-        progress = ends | fixed
+        progress = ends | fixed | commits
         if covered is None:
             if rewritten is not None:
                 removed, added = _differing(_standing(table, mart, None), rows)
@@ -122,7 +187,7 @@ def refresh(
         behind = moved or any(have[name] != fixed[name] for name in fixed)
         if not covered:
             return Change(rows, progress=progress) if behind else None
-        bounds = window.bounds(covered, mart.window, _kind(mart))
+        bounds = window.bounds(covered, mart.window.timezone, _kind(mart))
         if rewritten is not None:
             removed, added = _differing(_standing(table, mart, bounds), rows)
             if not behind and not removed and not added:
@@ -132,6 +197,7 @@ def refresh(
     committed = commit(lake, spec(mart), change)
     if committed.change is None:
         return None
+    changed[mart.name] = _Changed(before, before + 1, starts)
     return MartReport(
         mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
     )
@@ -142,15 +208,15 @@ def touched_by(rows: pl.DataFrame, name: str, mart: MartContract) -> pl.Series:
     return window.starts(rows[mart.window.time_fields[name]], mart.window)
 
 
-def _standing(table: Pinned, mart: MartContract, bounds: Sequence[tuple[object, object]] | None) -> pl.DataFrame:
+def _standing(
+    table: Pinned, mart: MartContract, bounds: Sequence[tuple[datetime | date, datetime | date]] | None
+) -> pl.DataFrame:
     """What the mart holds of some windows, or all of it, as `_rows` would return it."""
     snapshot = table.snapshot()
     if bounds is None:
         near = snapshot.scan()
     else:
-        column = pl.col(mart.window.column)
-        inside = pl.any_horizontal((column >= start) & (column < end) for start, end in bounds)
-        near = snapshot.touching(mart.window.column, bounds).scan().filter(inside)
+        near = snapshot.touching(mart.window.column, bounds).scan().filter(_inside(mart.window.column, bounds))
     return near.select(list(spec(mart).schema)).collect().sort(mart.grain)
 
 
@@ -181,11 +247,39 @@ def _input(lake: Lake, domain: Domain, mart: MartContract, name: str, logs: Logs
     )
 
 
+def _mart_input(lake: Lake, domain: Domain, name: str) -> _MartInput:
+    (mart,) = [mart for mart in domain.marts if mart.name == name]
+    table = lake.newest(spec(mart))
+    if table is None:
+        return _MartInput(mart, None, 0)
+    return _MartInput(mart, Snapshot.of(table), table.transaction_version(TOKEN) or 0)
+
+
+def _replaced(
+    below: Sequence[_MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, _Changed]
+) -> list[pl.Series] | None:
+    """Starts of windows that hold rows of replaced windows of the marts below; None where these cannot be told."""
+    found = []
+    for item in below:
+        seen = have[f"gold:{item.mart.name}"]
+        if seen == item.commits:
+            continue
+        news = changed.get(item.mart.name)
+        if news is None or news.starts is None or (news.before, news.after) != (seen, item.commits):
+            return None
+        found.append(window.starts(news.starts, mart.window))
+    return found
+
+
 def _touched(
-    inputs: Sequence[Input], mart: MartContract, have: Mapping[str, int | None], rewritten: Rewritten | None
+    inputs: Sequence[Input],
+    mart: MartContract,
+    have: Mapping[str, int | None],
+    rewritten: Rewritten | None,
+    replaced: Sequence[pl.Series],
 ) -> pl.Series:
-    """Starts of all windows that hold rows the mart has not seen, and of those a rebuild touched."""
-    found = [pl.Series([], dtype=pl.Datetime("us", "UTC"))]
+    """Starts of all windows that hold rows the mart has not seen, and of those a rebuild or a mart below touched."""
+    found = [pl.Series([], dtype=pl.Datetime("us", "UTC")), *replaced]
     if rewritten is not None and mart.name in rewritten.touched:
         found.append(rewritten.touched[mart.name])
     for item in inputs:
@@ -202,68 +296,91 @@ def _touched(
 
 
 def _rows(
-    domain: Domain,
-    mart: MartContract,
-    inputs: Sequence[Input],
-    references: Mapping[str, Snapshot | None],
-    covered: Sequence[tuple[datetime, datetime]] | None,
+    domain: Domain, mart: MartContract, sources: "_Sources", covered: Sequence[window.Span] | None
 ) -> pl.DataFrame:
     """The mart's rows in the covered windows, or all of them; checked against its contract."""
     table = spec(mart)
     if covered is not None and not covered:
         return pl.DataFrame(schema=table.schema)
+    reads = None if covered is None else merged(window.reads(covered, mart.window))
     try:
         with duck.connect() as connection:
-            connection.execute("CREATE SCHEMA silver; CREATE SCHEMA reference")
-            for item in inputs:
-                near = item.snapshot if covered is None else item.snapshot.touching(item.time_field, covered)
-                sql = f"SELECT * FROM ({rows_sql(near.paths, near.schema)})"
-                if covered is not None:
-                    sql += f" WHERE {_instants_sql(item.time_field, covered)}"
+            connection.execute("CREATE SCHEMA silver; CREATE SCHEMA reference; CREATE SCHEMA gold")
+            connection.execute(function_sql(mart.window))
+            for item in sources.silver:
+                sql = _within_sql(item.snapshot, item.time_field, reads)
                 connection.execute(f"CREATE VIEW silver.{identifier(item.name)} AS {sql}")
-            for name, snapshot in references.items():
+            for name, snapshot in sources.references.items():
                 schema = reference.spec_of(domain, name).schema if snapshot is None else snapshot.schema
                 sql = rows_sql(snapshot.paths if snapshot else (), pl.Schema(schema))
                 connection.execute(f"CREATE VIEW reference.{identifier(name)} AS {sql}")
+            for below in sources.marts:
+                other, snapshot = below.mart, below.snapshot
+                spans = None if reads is None else window.bounds(reads, other.window.timezone, _kind(other))
+                sql = (
+                    rows_sql((), pl.Schema(spec(other).schema))
+                    if snapshot is None
+                    else _within_sql(snapshot, other.window.column, spans)
+                )
+                connection.execute(f"CREATE VIEW gold.{identifier(other.name)} AS {sql}")
             result = connection.sql(mart.sql).to_arrow_table()
     except duck.Error as error:
         raise MartBroken(mart.name, f"its SQL fails: {duck.words(error)}") from None
     rows = pl.DataFrame(result)
-    _fits(mart, rows, table, covered)
-    return rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items()).sort(mart.grain)
+    return _fitting(mart, rows, table, covered).sort(mart.grain)
 
 
-def _instants_sql(column: str, covered: Sequence[tuple[datetime, datetime]]) -> str:
-    name = identifier(column)
-    spans = (f"({name} >= {_instant(start)} AND {name} < {_instant(end)})" for start, end in covered)
-    return "(" + " OR ".join(spans) + ")"
+def _within_sql(
+    snapshot: Snapshot, column: str, spans: Sequence[tuple[datetime | date, datetime | date]] | None
+) -> str:
+    """The rows of a table, or those whose value of a column lies within some ranges."""
+    if spans is None:
+        return f"SELECT * FROM ({rows_sql(snapshot.paths, snapshot.schema)})"
+    near, name = snapshot.touching(column, spans), identifier(column)
+    parts = (f"({name} >= {_literal(start)} AND {name} < {_literal(end)})" for start, end in spans)
+    return f"SELECT * FROM ({rows_sql(near.paths, near.schema)}) WHERE ({' OR '.join(parts)})"
 
 
-def _instant(at: datetime) -> str:
-    return f"TIMESTAMPTZ {literal(at.isoformat(sep=' '))}"
+def _literal(at: datetime | date) -> str:
+    if isinstance(at, datetime):
+        return f"TIMESTAMPTZ {literal(at.isoformat(sep=' '))}"
+    return f"DATE {literal(at.isoformat())}"
 
 
-def _fits(
-    mart: MartContract, rows: pl.DataFrame, table: TableSpec, covered: Sequence[tuple[datetime, datetime]] | None
-) -> None:
-    """Refuse a result that does not fit the contract: columns, types, rules, grain, and windows it was not asked for."""
+def _fitting(
+    mart: MartContract, rows: pl.DataFrame, table: TableSpec, covered: Sequence[window.Span] | None
+) -> pl.DataFrame:
+    """The rows of the covered windows, in the table's types.
+
+    Raises:
+        MartBroken: the result does not fit the contract: columns, types, rules, grain, or windows it was not asked for.
+    """
     if set(rows.columns) != set(table.schema):
         raise MartBroken(mart.name, f"its SQL returns {sorted(rows.columns)}, its contract has {sorted(table.schema)}")
     unfit = misfits(rows, table.schema)
     if unfit:
         raise MartBroken(mart.name, f"not of its contract's type: {', '.join(unfit)}")
     typed = rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
+    name, kind = mart.window.column, _kind(mart)
+    if mart.window.overlap > 1 and kind != pl.Date():
+        seconds = int(mart.window.step.total_seconds())
+        if not typed.select((pl.col(name).dt.truncate(f"{seconds}s") == pl.col(name)).all()).item():
+            raise MartBroken(mart.name, f"its SQL returns a {name} at which no window starts; see docs/marts.md")
+    if covered is not None:
+        outer = window.bounds(window.partial(covered, mart.window), mart.window.timezone, kind)
+        if not typed.select(_inside(name, outer).fill_null(value=False).all()).item():
+            raise MartBroken(
+                mart.name, f"its SQL returns a {name} outside the windows its rows come from; see docs/marts.md"
+            )
+        # Windows that overlap those asked for have only some of their rows here.
+        typed = typed.filter(_inside(name, window.bounds(covered, mart.window.timezone, kind)))
     if typed.select(mart.grain).is_duplicated().any():
         raise MartBroken(mart.name, f"its SQL returns two rows for one {', '.join(mart.grain)}")
     complaints = violations(typed, mart.fields)
     if complaints:
         raise MartBroken(mart.name, "its result does not fit its contract: " + "; ".join(complaints))
-    if covered is not None:
-        column = pl.col(mart.window.column)
-        spans = window.bounds(covered, mart.window, _kind(mart))
-        asked = pl.any_horizontal((column >= start) & (column < end) for start, end in spans)
-        if not typed.select(asked.fill_null(value=False).all()).item():
-            raise MartBroken(
-                mart.name,
-                f"its SQL returns a {mart.window.column} outside the windows its rows come from; see docs/marts.md",
-            )
+    return typed
+
+
+def _inside(name: str, spans: Sequence[tuple[datetime | date, datetime | date]]) -> pl.Expr:
+    return pl.any_horizontal((pl.col(name) >= start) & (pl.col(name) < end) for start, end in spans)

@@ -15,7 +15,7 @@ import polars as pl
 
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, window
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
@@ -229,16 +229,11 @@ class _Rebuild:
             touched[mart.name] = pl.concat(parts).unique().sort()
         rewritten = gold.Rewritten(touched, before)
         broken: LakeError | None = None
-        for mart in self.domain.marts:
-            table = gold.spec(mart)
-            try:
-                report = gold.refresh(self.lake, self.domain, mart, {}, rewritten=rewritten)
-            except (MartBroken, SchemaChanged) as error:
-                broken = broken or error
-                continue
+        for done in gold.refresh(self.lake, self.domain, {}, rewritten=rewritten):
+            broken, report, title = broken or done.error, done.report, gold.spec(done.mart).title
             if report is not None:
-                self.windows[table.title] += report.windows
-                self._count(table.title, report.removed, report.added, report.rows)
+                self.windows[title] += report.windows
+                self._count(title, report.removed, report.added, report.rows)
         if broken is not None:
             raise broken
 

@@ -22,7 +22,7 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
-from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
@@ -270,16 +270,14 @@ class _Replay:
 
     def gold(self, before: dict[str, int]) -> None:
         """Bring the marts up to date, also those that a run before this one has left behind."""
+        none = pl.Series([], dtype=pl.Datetime("us", "UTC"))
+        touched = {
+            mart.name: pl.concat([none, *self.touched.get(mart.name, [])]).unique().sort() for mart in self.domain.marts
+        }
         broken: LakeError | None = None
-        for mart in self.domain.marts:
-            parts = [pl.Series([], dtype=pl.Datetime("us", "UTC")), *self.touched.get(mart.name, [])]
-            rewritten = gold.Rewritten({mart.name: pl.concat(parts).unique().sort()}, before)
-            try:
-                report = gold.refresh(self.lake, self.domain, mart, {}, rewritten=rewritten)
-            except (MartBroken, SchemaChanged) as error:
-                broken = broken or error
-                continue
-            if report is not None:
-                self.windows[gold.spec(mart).title] += report.windows
+        for done in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(touched, before)):
+            broken = broken or done.error
+            if done.report is not None:
+                self.windows[gold.spec(done.mart).title] += done.report.windows
         if broken is not None:
             raise broken

@@ -1,13 +1,11 @@
 """Let an event type that was halted enter silver again, and take in at once what has waited."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 
 from analytics_platform import breaker, bronze, gold
 from analytics_platform.catchup import catch_up
 from analytics_platform.contract.model import Domain
-from analytics_platform.errors import MartBroken, SchemaChanged
 from analytics_platform.kafka.offsets import Log
 from analytics_platform.lake.table import Lake
 from analytics_platform.schema_book import SchemaBook
@@ -31,8 +29,6 @@ def resume(domain: Domain, settings: Settings, event: str, *, clock: Callable[[]
         halts = breaker.halts(lake, domain)
         with SchemaBook(lake, domain.name, settings.registry) as book:
             catch_up(lake, domain, log, partitions, settings, book=book, clock=clock, halted=halts)
-        for mart in domain.marts:
-            # A broken one shows in the next burst, and starts over once it is mended.
-            with suppress(MartBroken, SchemaChanged):
-                gold.refresh(lake, domain, mart, {topic: (log, partitions)})
+        # A broken mart shows in the next burst, and starts over once it is mended.
+        list(gold.refresh(lake, domain, {topic: (log, partitions)}))
     return True

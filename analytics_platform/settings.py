@@ -79,7 +79,7 @@ class RegistrySettings:
     key_location: Path | None = None
     key_password: Secret | None = field(default=None, repr=False)
     timeout: timedelta = timedelta(seconds=10)
-    """How long one request may take; it is tried three times."""
+    """How long a step of one request may take; it is tried three times."""
 
     def __post_init__(self) -> None:
         """Refuse what would show a secret or cannot be meant.

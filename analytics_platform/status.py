@@ -88,7 +88,7 @@ def status(domains: Sequence[Domain], settings: Settings, now: datetime) -> Stat
     Tables stand in the order of the layers and then by name, whether a contract still names them or not.
     """
     tables = live_tables(Lake(settings.lake))
-    topics, trouble = _topics(domains, settings)
+    topics, trouble = _topics(domains, settings, now)
     return Status(
         at=now,
         lake=str(settings.lake),
@@ -100,7 +100,7 @@ def status(domains: Sequence[Domain], settings: Settings, now: datetime) -> Stat
     )
 
 
-def _topics(domains: Sequence[Domain], settings: Settings) -> tuple[tuple[TopicStatus, ...], str | None]:
+def _topics(domains: Sequence[Domain], settings: Settings, now: datetime) -> tuple[tuple[TopicStatus, ...], str | None]:
     patient = replace(settings.kafka, timeout=min(settings.kafka.timeout, _PATIENCE))
     settings = replace(settings, kafka=patient)
     found: list[TopicStatus] = []
@@ -111,7 +111,7 @@ def _topics(domains: Sequence[Domain], settings: Settings) -> tuple[tuple[TopicS
         if trouble is None:
             try:
                 with KafkaLog(settings) as log:
-                    planned = plan_domain(domain, settings, log)
+                    planned = plan_domain(domain, settings, log, now=now)
             except KafkaError as error:  # the cluster as a whole: a topic of its own kind is in `stopped`
                 trouble = str(error)
             else:

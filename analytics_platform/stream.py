@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from analytics_platform import breaker, bronze, derive, gold
-from analytics_platform.catchup import catch_up
+from analytics_platform.catchup import behind, catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
 from analytics_platform.errors import (
     LakeError,
-    MartBroken,
     OffsetGap,
     PartitionGone,
     ProgressLost,
@@ -58,6 +57,9 @@ class DomainPlan:
     """Topics that cannot be read, with the sentence that says why and what to do."""
     halted: Mapping[str, str] = field(default_factory=dict)
     """Event types that do not enter silver for now, with the sentence that says why; their topics are read."""
+    behind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    """Up to where bronze holds, by topic and partition, what some table below has not taken in and may: a run died, a
+    halt is over, an event type is new. Looked at only where there is nothing to read; any burst takes it in first."""
 
     @property
     def lag(self) -> int:
@@ -65,13 +67,16 @@ class DomainPlan:
         return sum(item.lag for item in self.plans)
 
 
-def plan_domain(domain: Domain, settings: Settings, log: KafkaLog, *, lake: Lake | None = None) -> DomainPlan:
+def plan_domain(
+    domain: Domain, settings: Settings, log: KafkaLog, *, now: datetime, lake: Lake | None = None
+) -> DomainPlan:
     """Look at every topic of a domain and say what the next micro-batch of each would read. Consumes nothing.
 
     Args:
         domain: Whose topics.
         settings: Where the lake is, and how large a micro-batch may be.
         log: The cluster.
+        now: The time in UTC.
         lake: Handles to reuse: whoever looks many times a second saves most of the cost.
 
     Raises:
@@ -81,6 +86,7 @@ def plan_domain(domain: Domain, settings: Settings, log: KafkaLog, *, lake: Lake
     lake = lake or Lake(settings.lake, settings.fsync)
     plans: list[TopicPlan] = []
     stopped: dict[str, str] = {}
+    states: list[TopicState] = []
     for topic in domain.topics:
         try:
             state = log.state(topic)
@@ -89,10 +95,19 @@ def plan_domain(domain: Domain, settings: Settings, log: KafkaLog, *, lake: Lake
         except (TopicStopped, UnknownTopic, ProgressLost) as error:
             stopped[topic] = str(error)
             continue
+        states.append(state)
         if found.ranges:
             plans.append(found)
-    halted = {event: str(halt) for event, halt in breaker.halts(lake, domain).items()}
-    return DomainPlan(tuple(plans), stopped, halted)
+    halts = breaker.halts(lake, domain)
+    left: dict[str, Mapping[int, int]] = {}
+    waiting = [event for event, halt in halts.items() if halt.resumes_at is None or now < halt.resumes_at]
+    for state in () if plans else states:
+        try:
+            left[state.topic] = behind(lake, domain, state.log, sorted(state.partitions), waiting)
+        except ProgressLost as error:
+            stopped[state.topic] = str(error)
+    halted = {event: str(halt) for event, halt in halts.items()}
+    return DomainPlan(tuple(plans), stopped, halted, {topic: ends for topic, ends in left.items() if ends})
 
 
 def follow(
@@ -333,16 +348,15 @@ class _Burst:
                 self.tally.broken[f"reference.{contract.name}"] = str(error)
 
     def _refresh_marts(self) -> None:
-        for mart in self.domain.marts:
-            try:
-                report = gold.refresh(self.lake, self.domain, mart, self.logs)
-            except (MartBroken, SchemaChanged) as error:
-                self.tally.broken[f"gold.{mart.name}"] = str(error)
+        for done in gold.refresh(self.lake, self.domain, self.logs):
+            title = gold.spec(done.mart).title
+            if done.error is not None:
+                self.tally.broken[title] = str(done.error)
                 continue
-            self.tally.broken.pop(f"gold.{mart.name}", None)
-            if report is not None:
-                self.tally.mart(report)
-                self.on_mart(report)
+            self.tally.broken.pop(title, None)
+            if done.report is not None:
+                self.tally.mart(done.report)
+                self.on_mart(done.report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import socket
 import ssl
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,7 +20,9 @@ class StandIn:
     """Keeps what is registered, and fails as told."""
 
     fails: str | None = None
-    """`down` closes connections, `html` answers as a proxy would, a number is that status."""
+    """`down` closes connections, `html` answers as a proxy would, a number is that status. `mute` answers once
+    `released` is set, `trickle` sends a byte of an endless header now and then until it is."""
+    released: threading.Event = field(default_factory=threading.Event)
     login: str | None = None
     """The header Authorization that it wants."""
     has_guids: bool = True
@@ -32,50 +36,12 @@ class StandIn:
     tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        stand_in = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self.answer("GET")
-
-            def do_POST(self) -> None:
-                self.answer("POST")
-
-            def do_PUT(self) -> None:
-                self.answer("PUT")
-
-            def answer(self, method: str) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length)) if length else None
-                path = unquote(urlsplit(self.path).path)
-                stand_in.asked.append(f"{method} {path}")
-                if stand_in.fails == "down":
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                status, found = stand_in.failure(self.headers.get("Authorization")) or stand_in.found(
-                    method, path, body
-                )
-                content = found.encode() if isinstance(found, str) else json.dumps(found).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "text/html" if isinstance(found, str) else "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        if self.tls is not None:
-            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
+        self.server = _Server(self)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.server.server_port}"
 
     def close(self) -> None:
+        self.released.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -98,7 +64,11 @@ class StandIn:
             return 401, {"error_code": 401, "message": "Unauthorized"}
         if self.fails == "html":
             return 404, "<html>no such page</html>"
-        return None if self.fails is None else (int(self.fails), {"error_code": int(self.fails), "message": "broken"})
+        return (
+            None
+            if self.fails in {None, "mute"}
+            else (int(self.fails), {"error_code": int(self.fails), "message": "broken"})
+        )
 
     def found(self, method: str, path: str, body: Any) -> tuple[int, Any]:  # noqa: C901, PLR0911 - a table of addresses
         match [method, *path.strip("/").split("/")]:
@@ -154,6 +124,78 @@ class StandIn:
     def _registered(self, subject: str, place: int) -> dict[str, Any]:
         number = self.subjects[subject][place - 1]
         return {"subject": subject, "version": place, "id": number, **self.schemas[number]}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, stand_in: StandIn) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.stand_in = stand_in
+        if stand_in.tls is not None:
+            self.socket = stand_in.tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with suppress(OSError):  # whoever asked may leave before the answer
+            if isinstance(request, ssl.SSLSocket) and not self.agreed(request):
+                return
+            super().finish_request(request, client_address)
+
+    @staticmethod
+    def agreed(request: ssl.SSLSocket) -> bool:
+        """Whether both sides trust each other."""
+        try:
+            request.do_handshake()
+        except ssl.SSLError:
+            # Read on, below TLS: closed with bytes unread, a connection is reset before its alert arrives.
+            while socket.socket.recv(request, 65536):
+                pass
+            return False
+        return True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        self.answer("GET")
+
+    def do_POST(self) -> None:
+        self.answer("POST")
+
+    def do_PUT(self) -> None:
+        self.answer("PUT")
+
+    def answer(self, method: str) -> None:
+        stand_in = self.server.stand_in
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        path = unquote(urlsplit(self.path).path)
+        stand_in.asked.append(f"{method} {path}")
+        match stand_in.fails:
+            case "down":
+                self.close_connection = True
+                self.connection.close()
+                return
+            case "trickle":
+                self.close_connection = True
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Padding: ")
+                while not stand_in.released.wait(0.01):
+                    self.wfile.write(b".")
+                return
+            case "mute":
+                stand_in.released.wait()
+        status, found = stand_in.failure(self.headers.get("Authorization")) or stand_in.found(method, path, body)
+        content = found.encode() if isinstance(found, str) else json.dumps(found).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(found, str) else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
 
 
 def _none(code: int) -> dict[str, Any]:

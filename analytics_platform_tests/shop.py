@@ -148,6 +148,44 @@ SELECT CAST(timezone('America/New_York', placed_at) AS date) AS day, product, ti
 FROM silver.order_placed LEFT JOIN reference.products USING (product)
 GROUP BY ALL
 """
+_COUNTED = """\
+      - {{name: {start}, logicalType: {kind}, required: true, primaryKey: true, primaryKeyPosition: 1}}
+      - {{name: orders, logicalType: integer, required: true}}
+      - {{name: cents, logicalType: integer, required: true}}"""
+MORE_MARTS = {
+    # Overlapping days over silver, with a median: no sum of parts.
+    "three_days": (
+        _COUNTED.format(start="day", kind="date"),
+        "{column: day, size: 3d, hop: 1d, timezone: America/New_York, timeFields: {order_placed: placed_at}}",
+        """SELECT day, count(*) AS orders, CAST(median(cents) AS bigint) AS cents
+        FROM silver.order_placed, unnest(window_starts(placed_at)) AS starts(day) GROUP BY day""",
+    ),
+    "six_hours": (
+        _COUNTED.format(start="hour", kind="timestamp"),
+        "{column: hour, size: 6h, hop: 2h, timezone: UTC, timeFields: {order_placed: occurred_at}}",
+        """SELECT hour, count(*) AS orders, CAST(sum(cents) AS bigint) AS cents
+        FROM silver.order_placed, unnest(window_starts(occurred_at)) AS starts(hour) GROUP BY hour""",
+    ),
+    # Marts over marts: hours into days, and days into overlapping ones.
+    "days_of_hours": (
+        _COUNTED.format(start="day", kind="date"),
+        "{column: day, size: 1d, timezone: America/New_York}",
+        """SELECT window_starts(hour)[1] AS day, CAST(sum(placed) AS bigint) AS orders, CAST(0 AS bigint) AS cents
+        FROM gold.sales_hourly GROUP BY day""",
+    ),
+    "all_days": (
+        _COUNTED.format(start="day", kind="date"),
+        "{column: day, size: 4d, hop: 1d, timezone: America/New_York}",
+        """SELECT first AS day, CAST(sum(orders) AS bigint) AS orders, CAST(sum(cents) AS bigint) AS cents
+        FROM gold.sales_daily, unnest(window_starts(day)) AS starts(first) GROUP BY first""",
+    ),
+    "best_days": (
+        _COUNTED.format(start="day", kind="date"),
+        "{column: day, size: 1d, timezone: America/New_York}",
+        "SELECT day, orders, cents FROM gold.all_days WHERE orders >= 3",
+    ),
+}
+"""Beside the two that every shop has: windows that overlap, and marts that read marts."""
 PRODUCTS = "product,title\nmug,Mug\npen,Pen\n"
 
 
@@ -171,7 +209,8 @@ def domain(
     _write(root, events, most_cents, extra, breaker)
     if patch:
         _file(root, "order_placed/fix.patch.yaml", patch)
-    sqls = {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
+    sqls = {name: sql for name, (_, _, sql) in MORE_MARTS.items()}
+    sqls |= {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
     for name in marts:
         _write_mart(root, name, sqls[name], cancels="order_cancelled" in events)
     _file(root, "reference/products.odcs.yaml", _PRODUCTS.format(name="products", version="1.0.0"))
@@ -207,7 +246,7 @@ def _write_mart(root: Path, name: str, sql: str, *, cancels: bool) -> None:
             "{column: day, size: 1d, timezone: America/New_York, timeFields: {order_placed: placed_at}}",
         ),
     }
-    fields, window = windows[name]
+    fields, window = windows[name] if name in windows else MORE_MARTS[name][:2]
     _file(root, f"marts/{name}.odcs.yaml", _MART.format(name=name, version="1.0.0", fields=fields, window=window))
     _file(root, f"marts/{name}.sql", sql)
 
@@ -405,7 +444,11 @@ class Shop:
         for item in self.domain.references:
             load_reference(self.lake, item)
         logs = {topic: (log_of(topic, topic_id), sorted(self.values[topic])) for topic in self.domain.topics}
-        return {mart.name: gold.refresh(self.lake, self.domain, mart, logs) for mart in self.domain.marts}
+        found = list(gold.refresh(self.lake, self.domain, logs))
+        for done in found:
+            if done.error is not None:
+                raise done.error
+        return {done.mart.name: done.report for done in found}
 
     # What stands in the tables
 

@@ -11,7 +11,8 @@ import pytest
 from analytics_platform import breaker, derive, silver
 from analytics_platform.contract.model import Breaker, Domain
 from analytics_platform.defs.checks import burst_checks, check_specs
-from analytics_platform.defs.sensors import Cursor, Wait, decide
+from analytics_platform.defs.config import Range, ranges_by_topic
+from analytics_platform.defs.sensors import Ask, Cursor, Wait, decide
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.kafka.produce import Record, create_topic, send
@@ -100,6 +101,28 @@ def broken(stream: Stream) -> BurstReport:
     return stream.take(placed(0), placed(1, 5_000), placed(2, 5_000), placed(3, 5_000), cancelled(4))
 
 
+def asked(stream: Stream) -> Ask | Wait:
+    """What the sensor decides now."""
+    with KafkaLog(stream.settings) as log:
+        return decide("shop", plan_domain(stream.domain, stream.settings, log, now=stream.now), Cursor(), stream.now)
+
+
+def asked_for(stream: Stream) -> BurstReport:
+    """The burst that the sensor asks for, although the topics have nothing new."""
+    decision = asked(stream)
+    assert isinstance(decision, Ask)
+    assert decision.line.startswith("lag 0; nothing new, but bronze has what silver has not; asking for a burst")
+    ranges = ranges_by_topic([Range.model_validate(item) for item in decision.ranges])
+    return follow(
+        stream.domain,
+        stream.settings,
+        clock=lambda: stream.now,
+        planned=ranges,
+        budget=timedelta(0),
+        idle=timedelta(0),
+    )
+
+
 def test_a_broken_producer_halts_its_type_alone(stream: Stream) -> None:
     assert broken(stream).halted == {"order_placed": SENTENCE}
 
@@ -113,9 +136,7 @@ def test_a_broken_producer_halts_its_type_alone(stream: Stream) -> None:
     assert report.lag_after == {stream.prefix + ORDERS: 0}
     assert report.newest_occurred_at.keys() == {"order_cancelled"}
     assert stream.take(view(), topic=VISITS).kept["page_viewed"] == 1
-    with KafkaLog(stream.settings) as log:
-        plan = plan_domain(stream.domain, stream.settings, log)
-    assert decide("shop", plan, Cursor(), stream.now) == Wait(f"lag 0; nothing new; {SENTENCE}")
+    assert asked(stream) == Wait(f"lag 0; nothing new; {SENTENCE}")
 
 
 def test_resumed_it_takes_in_what_waited_and_equals_a_shop_without_a_breaker(stream: Stream, tmp_path: Path) -> None:
@@ -154,6 +175,23 @@ class Died(BaseException):
     """As a killed process would: nothing catches it."""
 
 
+def test_what_a_dead_burst_left_in_bronze_is_asked_for(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when no record comes any more; while a type is halted, what waits for it is nothing to ask for."""
+    broken(stream)
+
+    def deadly(*_rest: Any, **_named: Any) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(derive, "take_in", deadly)
+        with pytest.raises(Died):
+            stream.take(placed(5), cancelled(6))
+    assert stream.offsets("order_cancelled") == [4]
+    asked_for(stream)
+    assert (stream.offsets(), stream.offsets("order_cancelled")) == ([0], [4, 6])
+    assert isinstance(asked(stream), Wait)
+
+
 def test_a_burst_that_died_while_it_was_halted(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once after bronze, once after the quarantine."""
     broken(stream)
@@ -186,6 +224,31 @@ def test_it_resumes_by_itself_after_a_window(stream: Stream) -> None:
     assert stream.offsets() == [0, 5, 6]
     again = stream.take(*[placed(n, 5_000) for n in range(10, 14)])
     assert "4 of 5 records were bad" in again.halted["order_placed"]
+
+
+def test_it_resumes_by_itself_when_nothing_new_comes(stream: Stream) -> None:
+    """The producer went quiet: a burst is asked for when the window is over, and for nothing before or after."""
+    stream.of = AUTO
+    broken(stream)
+    stream.take(placed(5))
+    assert stream.offsets() == [0]
+    stream.now += timedelta(minutes=9, seconds=58)
+    assert isinstance(asked(stream), Wait)
+    stream.now += timedelta(seconds=1)
+    report = asked_for(stream)
+    assert (report.ended, report.halted, report.total.kept) == ("planned", {}, 1)
+    assert stream.offsets() == [0, 5]
+    assert isinstance(asked(stream), Wait)
+
+
+def test_a_contract_that_is_mended_to_halt_nothing_needs_no_news_either(stream: Stream) -> None:
+    broken(stream)
+    stream.take(placed(5))
+    assert isinstance(asked(stream), Wait)
+    stream.of = shop.domain(most_cents=1_000)
+    asked_for(stream)
+    assert stream.offsets() == [0, 5]
+    assert isinstance(asked(stream), Wait)
 
 
 def test_a_contract_that_halts_nothing_any_more(stream: Stream) -> None:

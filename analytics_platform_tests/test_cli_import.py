@@ -172,6 +172,7 @@ def _paid(number: int) -> dict[str, Any]:
         (("x.txt",), "x.txt is none of .avsc, .json, .proto"),
         (("x.avsc",), "x.avsc: no contract was started: No such file"),
         (("--topic", "t"), "say --event"),
+        (("--topic", ""), "--subject and --topic have names"),
         (("x.avsc", "--event", "OrderPaid"), "--event 'OrderPaid' is no name"),
         (("x.avsc", "--domain", "Shop"), "--domain 'Shop' is no name"),
     ],
@@ -187,9 +188,12 @@ def test_a_command_line_that_is_not_enough(
 
 def test_names_that_are_not_said(contracts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     schema = tmp_path / "x.json"
-    schema.write_text('{"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}')
+    text = '{"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}'
+    schema.write_text(text, encoding="utf-8-sig")  # as some editors write it
     code, _, err = said(capsys, str(schema))
     assert (code, "x.json does not say what the event is called: say --event" in " ".join(err.split())) == (2, True)
+    (contracts / "__pycache__").mkdir()
+    (contracts / "Other Things").mkdir()
     (contracts / "other").mkdir()
     code, _, err = said(capsys, str(schema), "--event", "a")
     assert (code, "say --domain: there are other, shop" in " ".join(err.split())) == (2, True)

@@ -36,7 +36,8 @@ def recomputed(of: Shop) -> dict[str, pl.DataFrame]:
     for mart in of.domain.marts:
         tables = {name: of.lake.newest(gold.reference.spec_of(of.domain, name)) for name in mart.reference_inputs}
         references = {name: gold.Snapshot.of(table) if table else None for name, table in tables.items()}
-        rows = gold._rows(of.domain, mart, [inputs[name] for name in mart.silver_inputs], references, None)
+        sources = gold._Sources([inputs[name] for name in mart.silver_inputs], (), references)
+        rows = gold._rows(of.domain, mart, sources, None)
         found[mart.name] = shop.ordered(rows)
     return found
 

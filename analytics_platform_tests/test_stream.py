@@ -336,7 +336,7 @@ def log(burst: Burst) -> Iterator[KafkaLog]:
 
 def test_a_plan_reads_nothing_and_writes_nothing(burst: Burst, log: KafkaLog) -> None:
     burst.send({ORDERS: {0: [order()], 2: [order()]}})
-    found = plan_domain(burst.domain, burst.settings, log)
+    found = plan_domain(burst.domain, burst.settings, log, now=START)
     assert [(item.topic, item.ranges) for item in found.plans] == [
         (burst.orders, (OffsetRange(0, 0, 1), OffsetRange(2, 0, 1)))
     ]
@@ -346,7 +346,7 @@ def test_a_plan_reads_nothing_and_writes_nothing(burst: Burst, log: KafkaLog) ->
 
 def test_a_plan_starts_where_the_table_ends(begun: Burst, log: KafkaLog) -> None:
     begun.send({ORDERS: {0: [order(), order()]}})
-    found = plan_domain(begun.domain, begun.settings, log)
+    found = plan_domain(begun.domain, begun.settings, log, now=START)
     assert [item.ranges for item in found.plans] == [(OffsetRange(0, 1, 3),)]
 
 

@@ -9,10 +9,11 @@ import polars as pl
 
 from analytics_platform.cli import run
 from analytics_platform.contract.model import Deprecation, Domain, EventContract, Field, LogicalType
+from analytics_platform.contract.reject import CLAIM_LENGTH
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.table import Lake
 from analytics_platform.rebuild import LAYERS, rebuild
-from analytics_platform.usage import Use, uses
+from analytics_platform.usage import SCHEMA, uses
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop, order
 
@@ -50,6 +51,10 @@ def placed(number: int, version: str = "1.0.0", source: str = "web", **changes: 
 
 def shop_of(root: Path, *values: bytes, domain: Domain) -> Shop:
     return Shop(root / "lake", {ORDERS: {0: values}, VISITS: {0: ()}}, domain)
+
+
+def found(used: pl.DataFrame) -> list[tuple[object, ...]]:
+    return used.select("what", "source", "rows", "refused", "first_seen", "last_seen").rows()
 
 
 def test_a_field_is_added_while_events_flow(tmp_path: Path) -> None:
@@ -118,38 +123,75 @@ def test_who_still_uses_what_ends(tmp_path: Path) -> None:
         placed(3, source=...),
         placed(4, "1.1.0", note={"text": "x", "words": None}),
         placed(5, "1.1.0", note={"words": []}),
-        placed(6, source="shop"),
+        placed(6),
+        placed(7, source="shop"),
         domain=with_orders(ENDING, SECOND),
     )
+    of.now = MIDNIGHT - timedelta(seconds=20)
+    of.take(ORDERS, [OffsetRange(0, 0, 1)])
+    earlier = of.now
     of.now = MIDNIGHT - timedelta(seconds=10)
-    of.take(ORDERS, [OffsetRange(0, 0, 5)])
+    of.take(ORDERS, [OffsetRange(0, 1, 6)])
     seen = of.now
-    of.now = MIDNIGHT
-    of.take(ORDERS, [OffsetRange(0, 5, 6)])
+    of.now = MIDNIGHT - timedelta(seconds=1)
+    of.take(ORDERS, [OffsetRange(0, 6, 7)])
+    assert of.now == MIDNIGHT
     lake = Lake(of.root)
 
-    def version(source: str | None, rows: int, last_seen: datetime | None, refused: int = 0) -> Use:
-        return Use("order_placed", "version 1.0.0", LAST_DAY, "1.1.0", source, rows, last_seen, refused)
+    assert found(uses(lake, of.domain)) == [
+        ("version 1.0.0", "shop", 0, 1, MIDNIGHT, MIDNIGHT),
+        ("version 1.0.0", "web", 3, 0, earlier, seen),
+        ("version 1.0.0", None, 1, 0, seen, seen),
+        ("field note.text", "web", 1, 0, seen, seen),
+    ]
+    assert set(uses(lake, of.domain).select("event", "what", "last_day", "replaced_by").rows()) == {
+        ("order_placed", "version 1.0.0", LAST_DAY, "1.1.0"),
+        ("order_placed", "field note.text", LAST_DAY, "words"),
+    }
+    assert found(uses(lake, of.domain, since=MIDNIGHT)) == [("version 1.0.0", "shop", 0, 1, MIDNIGHT, MIDNIGHT)]
 
-    field = Use("order_placed", "field note.text", LAST_DAY, "words", "web", 1, seen, 0)
-    assert uses(lake, of.domain) == (
-        version("shop", 0, None, 1),
-        version("web", 2, seen),
-        version(None, 1, seen),
-        field,
+
+def test_a_source_that_sends_before_and_after_the_end(tmp_path: Path) -> None:
+    of = shop_of(tmp_path, placed(1), placed(2), domain=with_orders(ENDING, SECOND))
+    of.now = MIDNIGHT - HOUR
+    of.take(ORDERS, [OffsetRange(0, 0, 1)])
+    first = of.now
+    of.now = MIDNIGHT + HOUR
+    of.take(ORDERS, [OffsetRange(0, 1, 2)])
+    assert found(uses(Lake(of.root), of.domain)) == [("version 1.0.0", "web", 1, 1, first, of.now)]
+
+
+def test_a_source_as_long_as_its_producer_likes(tmp_path: Path) -> None:
+    ending_since = replace(ENDING, deprecation=replace(END, remove_after=LAST_DAY + timedelta(days=30)))
+    of = shop_of(
+        tmp_path, placed(1, source="s" * 5_000), placed(2, source="s" * 5_001), domain=with_orders(ending_since)
     )
-    assert uses(lake, of.domain, since=MIDNIGHT) == (version("shop", 0, None, 1),)
+    of.take(ORDERS, [OffsetRange(0, 0, 2)])
+    assert uses(Lake(of.root), of.domain).select("source", "rows").rows() == [("s" * CLAIM_LENGTH, 2)]
+
+
+def test_files_that_are_older_than_the_field(tmp_path: Path) -> None:
+    old = shop_of(tmp_path, placed(1), domain=with_orders(FIRST))
+    old.take(ORDERS, [OffsetRange(0, 0, 1)])
+    words = replace(SECOND, fields=(*FIRST.fields, replace(NOTE, fields=NOTE.fields[1:])))
+    for domain, value in ((with_orders(words), {"words": ["a"]}), (with_orders(SECOND), {"text": "x"})):
+        of = old.under(domain)
+        start = len(of.values[ORDERS][0])
+        of.values[ORDERS][0] = (*of.values[ORDERS][0], placed(start + 1, "1.1.0", note=value))  # type: ignore[index]
+        of.take(ORDERS, [OffsetRange(0, start, start + 1)])
+    assert of.silver("order_placed").height == 3
+    assert found(uses(Lake(of.root), of.domain)) == [("field note.text", "web", 1, 0, of.now, of.now)]
 
 
 def test_nothing_ends(tmp_path: Path) -> None:
     of = shop_of(tmp_path, placed(1), domain=shop.domain())
-    assert uses(Lake(of.root), of.domain) == ()
+    assert uses(Lake(of.root), of.domain).equals(pl.DataFrame(schema=SCHEMA))
     of.take(ORDERS, [OffsetRange(0, 0, 1)])
-    assert uses(Lake(of.root), of.domain) == ()
+    assert uses(Lake(of.root), of.domain).equals(pl.DataFrame(schema=SCHEMA))
 
 
 def test_no_table_yet(tmp_path: Path) -> None:
-    assert uses(Lake(tmp_path), with_orders(ENDING, SECOND)) == ()
+    assert uses(Lake(tmp_path), with_orders(ENDING, SECOND)).equals(pl.DataFrame(schema=SCHEMA))
 
 
 def test_fields_in_lists(tmp_path: Path) -> None:
@@ -164,9 +206,8 @@ def test_fields_in_lists(tmp_path: Path) -> None:
         domain=with_orders(replace(FIRST, header=replace(FIRST.header, digest="lines"), fields=(*FIRST.fields, lines))),
     )
     of.take(ORDERS, [OffsetRange(0, 0, 4)])
-    assert [(use.what, use.source, use.rows) for use in uses(Lake(of.root), of.domain)] == [
-        ("field lines[].sku", "web", 1)
-    ]
+    used = uses(Lake(of.root), of.domain)
+    assert used.select("what", "source", "rows").rows() == [("field lines[].sku", "web", 1)]
 
 
 def test_the_command(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -201,8 +242,13 @@ def test_the_command(tmp_path: Path, capsys, monkeypatch) -> None:
         "replaced_by": None,
         "source": "web",
         "rows": 1,
-        "last_seen": "2026-11-23 10:00:01+00:00",
         "refused": 0,
+        "first_seen": "2026-11-23 10:00:01+00:00",
+        "last_seen": "2026-11-23 10:00:01+00:00",
     }
     assert run(["contracts", "usage", "--days", "36500"]) == 0
     assert "days left)" in capsys.readouterr().out
+    of.values[ORDERS][0] = (*of.values[ORDERS][0], placed(2, source="[/red]\x1b[2J"))  # type: ignore[index]
+    of.take(ORDERS, [OffsetRange(0, 1, 2)])
+    assert run(["contracts", "usage"]) == 0
+    assert " [/red]\\x1b[2J " in capsys.readouterr().out

@@ -44,12 +44,12 @@ def test_days_of_new_york(day: datetime, start: datetime, end: datetime) -> None
     starts = window.starts(times(start, day, end - timedelta(microseconds=1)), days)
     assert window.ranges(starts, days) == [(start, end)]
     local = date(day.year, day.month, day.day)
-    assert window.bounds([(start, end)], days, pl.Date()) == [(local, local + timedelta(days=1))]
+    assert window.bounds([(start, end)], days.timezone, pl.Date()) == [(local, local + timedelta(days=1))]
 
 
 def test_bounds_of_a_timestamp_are_the_instants() -> None:
     spans = [(utc(2024, 1, 1), utc(2024, 1, 2))]
-    assert window.bounds(spans, of(HOUR), pl.Datetime("us", "UTC")) == spans
+    assert window.bounds(spans, "UTC", pl.Datetime("us", "UTC")) == spans
 
 
 instants = st.integers(-10_000, 50_000).flatmap(
@@ -80,3 +80,39 @@ def test_every_instant_lies_in_exactly_one_window(items: list[datetime], tumblin
     assert all(sum(start <= item < end for start, end in spans) == 1 for item in items)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     assert all(any(start <= item < end for item in items) for start, end in spans)
+
+
+overlapping = st.one_of(
+    st.tuples(st.sampled_from([900, 3600, 7200]), st.integers(2, 7)).map(
+        lambda pair: Window("w", timedelta(seconds=pair[0] * pair[1]), "UTC", {}, timedelta(seconds=pair[0]))
+    ),
+    st.tuples(st.integers(2, 10), st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe"])).map(
+        lambda pair: Window("w", timedelta(days=pair[0]), pair[1], {}, timedelta(days=1))
+    ),
+)
+
+
+@given(st.lists(instants, min_size=1, max_size=4), overlapping)
+def test_every_instant_lies_in_as_many_windows_as_overlap(items: list[datetime], hopping: Window) -> None:
+    """And what is read of the windows that start in some ranges is all of these, and of the ranges' neighbours a part."""
+    starts = window.starts(times(*items), hopping)
+    covered = window.ranges(starts, hopping)
+    spans = [window.reads([one], hopping)[0] for one in covered]
+    for item in items:
+        assert sum(start <= item < end for start, end in spans) == hopping.overlap
+    assert all(any(start <= item < end for item in items) for start, end in spans)
+    outer = window.partial(covered, hopping)
+    for (start, end), (first, last), read in zip(covered, outer, spans, strict=True):
+        assert first < start < end < last
+        # A window that ends where the reading starts, or begins where it ends, has no row of it.
+        (before,) = window.reads([(first, start)], hopping)
+        assert before[1] <= read[1]
+
+
+def test_bounds_of_days() -> None:
+    spans = [(utc(2024, 3, 10, 5), utc(2024, 3, 11, 4))]
+    assert window.bounds(spans, "America/New_York", pl.Date()) == [(date(2024, 3, 10), date(2024, 3, 11))]
+    # A day that began before an instant is not among those that begin from it on.
+    assert window.bounds([(utc(2024, 3, 10, 6), utc(2024, 3, 11, 5))], "America/New_York", pl.Date()) == [
+        (date(2024, 3, 11), date(2024, 3, 12))
+    ]

@@ -105,11 +105,13 @@ def test_avro_and_json_end_in_the_same_rows(burst: AvroBurst, stand_in: StandIn,
         assert shop.same({name: burst.shop().business()[name]}, {name: plain.shop().business()[name]})
 
 
-def test_the_registry_is_down(burst: AvroBurst, stand_in: StandIn) -> None:
+@pytest.mark.parametrize("fails", ["down", "mute", "trickle"])
+def test_the_registry_is_down(burst: AvroBurst, stand_in: StandIn, fails: str) -> None:
     """What needs it waits in bronze, everything else goes on, and nothing is lost or quarantined."""
     number = stand_in.register(burst.schema())
     burst.send({ORDERS: {0: [burst.avro(number, order(order_id="a"))]}, VISITS: {0: [view(visit="v")]}})
-    stand_in.fails = "down"
+    stand_in.fails = fails
+    burst.registry = replace(burst.registry, timeout=timedelta(seconds=0.1))
     report = burst.follow()
     assert "does not answer (reading the schema id:1)" in report.stopped[burst.orders]
     assert burst.shop().bronze(burst.orders).height == 1
@@ -119,6 +121,8 @@ def test_the_registry_is_down(burst: AvroBurst, stand_in: StandIn) -> None:
     assert list(burst.follow().stopped) == [burst.orders]
     assert burst.shop().bronze(burst.orders).height == 1
     stand_in.fails = None
+    stand_in.released.set()
+    burst.registry = RegistrySettings(url=stand_in.url)
     assert burst.follow().stopped == {}
     assert burst.silver() == ["a", "b"]
     assert burst.shop().quarantine().height == 0

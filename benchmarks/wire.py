@@ -2,7 +2,8 @@
 
 The events of `benchmarks.decode` in bare JSON, and framed as JSON Schema, Avro and Protobuf. Of each: the transcription
 to JSON alone, all of decoding, decoding and checking; beside these fastavro and the deserializers of confluent-kafka, a
-record at a time, which make dictionaries or messages and check nothing. All in one run, medians of five rounds.
+record at a time, which make dictionaries or messages and check nothing, but for the one of JSON Schema, which checks
+every value against its schema. All in one run, medians of five rounds.
 """
 
 import io
@@ -20,6 +21,7 @@ from typing import Any
 import fastavro
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import message_factory
@@ -31,11 +33,13 @@ from analytics_platform.contract.check import check
 from analytics_platform.contract.decode import decode
 from analytics_platform.contract.proto_value import ProtoReader
 from analytics_platform.contract.protoc import descriptors
+from analytics_platform.contract.registered import registered_schema
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat, framed
 from benchmarks.decode import ORDER, bronze, events
 
 ROUNDS = 5
 AVRO = RegisteredSchema(WireFormat.AVRO, json.dumps(avro_schema(ORDER)))
+JSON_SCHEMA = registered_schema(replace(ORDER, wire=WireFormat.JSON_SCHEMA), [ORDER])
 PROTO = RegisteredSchema(
     WireFormat.PROTOBUF,
     """
@@ -111,16 +115,22 @@ def _each(reader: Callable[[bytes], object], values: list[bytes]) -> None:
         reader(value)
 
 
+def _client(schema: RegisteredSchema) -> SchemaRegistryClient:
+    """A client of a registry in memory, whose schema 1 this is."""
+    client = SchemaRegistryClient.new_client({"url": "mock://"})
+    kind = "AVRO" if schema.kind is WireFormat.AVRO else "JSON"
+    if client.register_schema("orders-value", Schema(schema.text, kind)) != 1:
+        raise AssertionError("the values name the schema 1")
+    return client
+
+
 def others(values: Mapping[WireFormat, list[bytes]], bare: Mapping[WireFormat, list[bytes]]) -> dict[str, float]:
     """Rows per second of readers that take a record at a time."""
-    client = SchemaRegistryClient.new_client({"url": "mock://"})
     context = SerializationContext("orders", MessageField.VALUE)
-    number = client.register_schema("orders-value", Schema(AVRO.text, "AVRO"))
-    if number != 1:
-        raise AssertionError("the values name the schema 1")
     parsed = fastavro.parse_schema(json.loads(AVRO.text))
     message = _message()
-    avro, proto = AvroDeserializer(client), ProtobufDeserializer(message, {"use.deprecated.format": False})
+    avro, proto = AvroDeserializer(_client(AVRO)), ProtobufDeserializer(message, {"use.deprecated.format": False})
+    checked = JSONDeserializer(None, schema_registry_client=_client(JSON_SCHEMA))
     few = 5_000  # the slow ones would take minutes
     readers: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
         "json.loads": (json.loads, bare[WireFormat.JSON]),
@@ -130,6 +140,10 @@ def others(values: Mapping[WireFormat, list[bytes]], bare: Mapping[WireFormat, l
         ),
         "Protobuf FromString": (message.FromString, bare[WireFormat.PROTOBUF]),
         "confluent AvroDeserializer": (lambda value: avro(value, context), values[WireFormat.AVRO][:few]),
+        "confluent JSONDeserializer, which checks": (
+            lambda value: checked(value, context),
+            values[WireFormat.JSON_SCHEMA][:few],
+        ),
         "confluent ProtobufDeserializer": (lambda value: proto(value, context), values[WireFormat.PROTOBUF][:few]),
     }
     return {name: len(batch) / median(partial(_each, reader, batch)) for name, (reader, batch) in readers.items()}

@@ -52,7 +52,7 @@ def accept(
     call = call_of(context)
     domain, settings = call.domain_of_topic(topic), call.settings()
     with working(f"looking at {topic}"), KafkaLog(settings) as log:
-        why = plan_domain(domain, settings, log).stopped.get(topic)
+        why = plan_domain(domain, settings, log, now=now()).stopped.get(topic)
     if why is None:
         say(f"{topic}: is not stopped; nothing to accept")
         return

@@ -47,6 +47,8 @@ def import_contract(
 
     if sum(one is not None for one in (file, subject, topic)) != 1:
         raise typer.BadParameter("say one of: a file with a schema, --subject, --topic")
+    if "" in (subject, topic):
+        raise typer.BadParameter("--subject and --topic have names")
     call = call_of(context)
     contracts = call.settings().contracts
     chosen = _domain(contracts, domain)
@@ -88,11 +90,13 @@ def _tell(plan: "Plan", *, to_stderr: bool) -> None:
 
 def _domain(contracts: Path, asked: str | None) -> str:
     if asked is None:
+        from analytics_platform.contract.model import NAME  # noqa: PLC0415
+
         found = [one.name for one in contracts.iterdir() if one.is_dir()] if contracts.is_dir() else []
-        visible = sorted(name for name in found if not name.startswith("."))
-        if len(visible) != 1:
-            raise typer.BadParameter(f"say --domain{': there are ' + ', '.join(visible) if visible else ''}")
-        return visible[0]
+        there = sorted(name for name in found if NAME.fullmatch(name))
+        if len(there) != 1:
+            raise typer.BadParameter(f"say --domain{': there are ' + ', '.join(there) if there else ''}")
+        return there[0]
     _check_name(asked, "--domain")
     return asked
 
@@ -120,13 +124,14 @@ def _read(file: Path) -> "RegisteredSchema":
     from analytics_platform.contract.draw.proto import proto_file  # noqa: PLC0415
     from analytics_platform.kafka.frame import RegisteredSchema, WireFormat  # noqa: PLC0415
 
-    if file.suffix not in _KINDS:
+    kind = file.suffix.lower()
+    if kind not in _KINDS:
         raise typer.BadParameter(f"{file.name} is none of {', '.join(_KINDS)}")
     try:
-        if file.suffix == ".proto":
+        if kind == ".proto":
             return proto_file(file)
-        kind = WireFormat.AVRO if file.suffix == ".avsc" else WireFormat.JSON
-        return RegisteredSchema(kind, file.read_text(encoding="utf-8"))
+        wire = WireFormat.AVRO if kind == ".avsc" else WireFormat.JSON
+        return RegisteredSchema(wire, file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise NotImportable(file.name, error.strerror or type(error).__name__) from error
     except UnicodeDecodeError as error:

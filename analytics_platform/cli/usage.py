@@ -1,7 +1,6 @@
 """Who still uses what is going to end."""
 
 import json
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
@@ -17,35 +16,39 @@ def usage(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Show which sources still use versions and fields whose end is announced."""
+    import polars as pl  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from analytics_platform.cli.rows import cell  # noqa: PLC0415
     from analytics_platform.lake.table import Lake  # noqa: PLC0415
-    from analytics_platform.usage import uses  # noqa: PLC0415
+    from analytics_platform.usage import SCHEMA, uses  # noqa: PLC0415
 
     call = call_of(context)
     settings = call.settings_to_look()
     since = None if days is None else now() - timedelta(days=days)
     lake = Lake(settings.lake, settings.fsync)
     with working("reading silver"):
-        found = [use for item in call.domains(domain, settings) for use in uses(lake, item, since=since)]
+        used = [uses(lake, item, since=since) for item in call.domains(domain, settings)]
+    found = pl.concat([pl.DataFrame(schema=SCHEMA), *used])
     if as_json:
-        for use in found:
-            say(json.dumps(asdict(use), default=str))
+        for use in found.iter_rows(named=True):
+            say(json.dumps(use, default=str))
         return
-    if not found:
+    if found.is_empty():
         say("nobody uses anything whose end is announced")
         return
-    table = Table("event", "what", "last day", "use instead", "source", "rows", "last seen", "refused", box=None)
-    for use in found:
-        left = (use.last_day - now().date()).days
+    columns = ("event", "what", "last day", "use instead", "source", "rows", "refused", "first seen", "last seen")
+    table = Table(*columns, box=None)
+    for use in found.iter_rows(named=True):
+        left = (use["last_day"] - now().date()).days
         table.add_row(
-            use.event,
-            use.what,
-            f"{use.last_day} ({f'{left} days left' if left >= 0 else 'over'})",
-            use.replaced_by or "",
-            "(none said)" if use.source is None else use.source,
-            f"{use.rows:,}",
-            "" if use.last_seen is None else f"{use.last_seen:%Y-%m-%d %H:%M}",
-            f"{use.refused:,}" if use.refused else "",
+            use["event"],
+            cell(use["what"]),
+            f"{use['last_day']} ({f'{left} days left' if left >= 0 else 'over'})",
+            use["replaced_by"] or "",
+            "(none said)" if use["source"] is None else cell(use["source"]),
+            f"{use['rows']:,}",
+            f"{use['refused']:,}" if use["refused"] else "",
+            *(f"{use[name]:%Y-%m-%d %H:%M}" for name in ("first_seen", "last_seen")),
         )
     console().print(table)

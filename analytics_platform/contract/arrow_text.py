@@ -5,6 +5,7 @@ What JSON cannot say is told, not written: numbers that are no numbers, times ou
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,7 @@ _MICROS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 BEYOND = "out of range"
 """Stands for a time before the year 1 or after 9999, which RFC 3339 cannot say; such rows are odd."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -50,6 +52,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: finite(item) for name, item in value.items()}
     return [finite(item) for item in value] if isinstance(value, list) else value
+
+
+def instant(seconds: int, nanos: int) -> datetime | str:
+    """A time since 1970 in UTC; RFC 3339 where a datetime would lose digits, of which contracts keep six.
+
+    Raises:
+        OverflowError: it is before the year 1 or after 9999.
+    """
+    whole = _EPOCH + timedelta(seconds=seconds)
+    if nanos % 1000 == 0:
+        return whole + timedelta(microseconds=nanos // 1000)
+    return f"{whole.replace(tzinfo=None).isoformat()}.{nanos:09}Z"
 
 
 def _needs(kind: pl.DataType) -> bool:

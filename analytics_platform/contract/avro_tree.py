@@ -20,13 +20,16 @@ from analytics_platform.kafka.frame import RegisteredSchema
 _MAX_NODES = 10_000
 """Names written out may multiply: a thousand of a thousand would be a million."""
 _PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
+TIMESTAMP_NANOS, LOCAL_TIMESTAMP_NANOS = "analytics-timestamp-nanos", "analytics-local-timestamp-nanos"
+"""Logical types that fastavro has no readers for, under names that nobody else gives them readers by."""
+_RENAMED = {"timestamp-nanos": TIMESTAMP_NANOS, "local-timestamp-nanos": LOCAL_TIMESTAMP_NANOS}
 _IN_BATCHES = {"boolean", "int", "long", "float", "double", "string", "enum", "record", "array"}
 _LOGICAL_IN_BATCHES = {("long", "timestamp-millis"), ("long", "timestamp-micros"), ("int", "date")}
 _LOGICAL = _LOGICAL_IN_BATCHES | {
-    ("long", "timestamp-nanos"),
+    ("long", TIMESTAMP_NANOS),
     ("long", "local-timestamp-millis"),
     ("long", "local-timestamp-micros"),
-    ("long", "local-timestamp-nanos"),
+    ("long", LOCAL_TIMESTAMP_NANOS),
     ("int", "time-millis"),
     ("long", "time-micros"),
     ("bytes", "decimal"),
@@ -104,11 +107,23 @@ def tree_of(schema: RegisteredSchema) -> tuple[Node, Any]:
     named: dict[str, Any] = {}
     try:
         for _, text in schema.references:
-            fastavro.parse_schema(json.loads(text), named_schemas=named)
-        parsed = fastavro.parse_schema(json.loads(schema.text), named_schemas=named)
+            fastavro.parse_schema(_renamed(json.loads(text)), named_schemas=named)
+        parsed = fastavro.parse_schema(_renamed(json.loads(schema.text)), named_schemas=named)
     except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("its schema is no Avro schema that can be read") from error
     return _Writer(named).node(parsed, ()), parsed
+
+
+def _renamed(schema: Any) -> Any:
+    """The schema with `_RENAMED`."""
+    if isinstance(schema, list):
+        return [_renamed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _renamed(value) for key, value in schema.items()}
+    if found.get("type") == "long" and isinstance(logical := found.get("logicalType"), str):
+        found["logicalType"] = _RENAMED.get(logical, logical)
+    return found
 
 
 class _Writer:

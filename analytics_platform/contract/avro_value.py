@@ -9,15 +9,17 @@ Apache Avro 1.12.0 specification, "Binary Encoding" and "Logical Types".
 import io
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache, partial
 
 import fastavro
 import msgspec
 import pyarrow as pa
 import pyruhvro
+from fastavro.read import LOGICAL_READERS
 
-from analytics_platform.contract.arrow_text import finite
-from analytics_platform.contract.avro_tree import tree_of
+from analytics_platform.contract.arrow_text import finite, instant
+from analytics_platform.contract.avro_tree import LOCAL_TIMESTAMP_NANOS, TIMESTAMP_NANOS, tree_of
 from analytics_platform.contract.batch_text import Batches, Unreadable, texts_of
 from analytics_platform.kafka.frame import RegisteredSchema
 
@@ -55,6 +57,19 @@ class AvroReader:
         return _encode(finite(found) if self._has_fractions else found)
 
 
+def _nanos(value: int, _writer: object, _reader: object) -> datetime | str:
+    return instant(*divmod(value, 1_000_000_000))
+
+
+def _local_nanos(value: int, _writer: object, _reader: object) -> datetime | str:
+    at = instant(*divmod(value, 1_000_000_000))
+    return at.removesuffix("Z") if isinstance(at, str) else at.replace(tzinfo=None)
+
+
+LOGICAL_READERS[f"long-{TIMESTAMP_NANOS}"] = _nanos
+LOGICAL_READERS[f"long-{LOCAL_TIMESTAMP_NANOS}"] = _local_nanos
+
+
 def _read(values: Sequence[bytes], schema: str) -> pa.RecordBatch:
     return pyruhvro.deserialize_array(values, schema)
 
@@ -81,3 +96,7 @@ def avro_reader(schema: RegisteredSchema) -> AvroReader | Unreadable:
         return AvroReader(schema)
     except Unreadable as why:
         return why
+    except RecursionError:
+        return Unreadable("its schema nests too deep")
+    except (ValueError, KeyError, TypeError, AttributeError):  # fastavro lets some pass, as a size that is no number
+        return Unreadable("its schema is no Avro schema that can be read")

@@ -9,7 +9,8 @@ from pathlib import Path
 from analytics_platform.contract.complaint import Complaint
 from analytics_platform.contract.event import check_rules, check_topic, check_versions, event_of
 from analytics_platform.contract.header import VERSION
-from analytics_platform.contract.mart import check_mart, mart_of
+from analytics_platform.contract.mart import check_mart, mart_of, with_inputs
+from analytics_platform.contract.mart_order import circle_of, in_order
 from analytics_platform.contract.model import NAME, Domain, EventContract, MartContract, ReferenceContract
 from analytics_platform.contract.patch import SUFFIX as PATCH_SUFFIX
 from analytics_platform.contract.patch import Patch
@@ -190,16 +191,33 @@ def _read_references(draft: Draft, folder: Path) -> None:
 
 
 def _read_marts(draft: Draft, folder: Path, bench: Bench) -> None:
+    """Read all marts, then check each after those that it reads."""
     contracts = {path.name.removesuffix(SUFFIX) for path in visible(folder) if path.name.endswith(SUFFIX)}
+    bench.name_marts(contracts)
+    found: dict[str, tuple[Source, str, MartContract]] = {}
     for path, name in _named(draft, folder, {f"{name}.sql" for name in contracts}):
         source = _read(draft, path, Kind.MART)
         if source is None:
             continue
         sql_file = draft.file(folder / f"{name}.sql")
-        contract = mart_of(source, sql_file, draft.name, name)
-        if all(complaint.file != sql_file for complaint in source.complaints):
-            contract = check_mart(source, sql_file, contract, bench)
-        draft.marts.append((source, contract))
+        mart = mart_of(source, sql_file, draft.name, name)
+        if mart.fields and all(complaint.file != sql_file for complaint in source.complaints):
+            mart = with_inputs(source, sql_file, mart, bench)
+        found[name] = (source, sql_file, mart)
+    marts = {name: mart for name, (_, _, mart) in found.items()}
+    sound: set[str] = set()
+    for name in in_order(marts):
+        source, sql_file, mart = found[name]
+        if circle := circle_of(name, marts):
+            source.complaints.append(
+                Complaint(sql_file, None, "", f"a circle: {' reads '.join(circle)}", "are marts below it")
+            )
+        elif set(mart.gold_inputs) <= sound and (mart.silver_inputs or mart.gold_inputs):
+            check_mart(source, sql_file, mart, bench, marts)
+            if not source.complaints:
+                bench.add_mart(mart)
+                sound.add(name)
+        draft.marts.append((source, mart))
 
 
 def _check_together(draft: Draft) -> None:

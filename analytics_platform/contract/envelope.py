@@ -71,7 +71,7 @@ def _check_places(node: Node, fields: Mapping[str, Field], *, cloudevents: bool)
             continue
         whole = written.text if key in node else ATTRIBUTES[key]
         text = whole.removeprefix(Form.TRACEPARENT) if key == "trace_id" else whole
-        if not _is_place(text, cloudevents=cloudevents):
+        if not is_place(text, cloudevents=cloudevents):
             written.refuse(_allowed(key, cloudevents=cloudevents))
             continue
         # A field of the payload may be described as such, too; an attribute is none.
@@ -86,7 +86,8 @@ def _check_places(node: Node, fields: Mapping[str, Field], *, cloudevents: bool)
         used.setdefault(text, key)
 
 
-def _is_place(text: str, *, cloudevents: bool) -> bool:
+def is_place(text: str, *, cloudevents: bool) -> bool:
+    """Whether a contract may name this place, without a form before it."""
     if text.startswith(HEADER):
         return _HEADER_NAME.fullmatch(text.removeprefix(HEADER)) is not None
     if not cloudevents:

@@ -26,6 +26,7 @@ from analytics_platform.contract.model import (
     Operation,
     ReferenceContract,
     Treatment,
+    Window,
 )
 
 _READERS = Compatibility(Mode.FORWARD, Mode.FORWARD)
@@ -73,13 +74,18 @@ def compare_tables(
         )
     if isinstance(old, MartContract) and isinstance(new, MartContract):
         if old.window != new.window:
-            said = f"{old.window.size} in {old.window.timezone} -> {new.window.size} in {new.window.timezone}"
+            said = " -> ".join(_window_said(one.window) for one in (old, new))
             reason = "Rows are cut along other lines of time."
             changes.append(Difference("window", said, Verdict.MAJOR, reason, "Raise the major version.", False, False))
         if old.sql != new.sql:
             reason = "The mart is computed anew from all of silver."
             changes.append(Difference("sql", "another statement", Verdict.COMPATIBLE, reason))
     return tuple(changes)
+
+
+def _window_said(window: Window) -> str:
+    every = "" if window.hop is None else f" every {window.hop}"
+    return f"{window.size}{every} in {window.timezone}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,11 @@ def _check_successors(properties: Node, fields: Sequence[Field]) -> None:
     names = [field.name for field in fields]
     for node in properties:
         successor = ours(node, "deprecation")["replacedBy"]
-        others = [name for name in names if name != node["name"].text]
-        if successor.text and successor.text not in others:
+        if not successor.text:
+            continue
+        own = node["name"].text
+        others = [name for name in names if name != own]
+        if successor.text not in others:
             successor.refuse(one_of(others, successor.value, "the fields beside it"))
 
 

@@ -1,6 +1,7 @@
 """Contracts of marts: grain and window, and the SQL that makes the rows."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,10 +20,12 @@ DAY = timedelta(days=1)
 
 _SIZE = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=366)
+_MOST_OVERLAPPING = 400
 
 
 def mart_of(source: Source, sql_file: str, domain: str, name: str) -> MartContract:
-    """Compile a mart's contract; `check_mart` finds out what its SQL reads and whether it fits.
+    """Compile a mart's contract; `with_inputs` finds out what its SQL reads, `check_mart` whether it fits.
 
     `sql_file` is how complaints name the SQL, which stands beside the contract.
     """
@@ -48,29 +51,49 @@ def mart_of(source: Source, sql_file: str, domain: str, name: str) -> MartContra
     )
 
 
-def check_mart(source: Source, sql_file: str, mart: MartContract, bench: Bench) -> MartContract:
-    """Run the SQL over empty tables: the mart with its inputs, and complaints where it does not fit its contract."""
-    if not mart.fields:
-        return mart
+def with_inputs(source: Source, sql_file: str, mart: MartContract, bench: Bench) -> MartContract:
+    """The mart with the tables that its SQL reads, and a complaint where it reads others."""
     try:
-        inputs = bench.inputs(mart.sql)
-        columns = bench.columns(mart.sql)
+        inputs = bench.inputs(mart.sql, mart.name)
     except SqlRefused as refused:
-        if not refused.is_consequence:
-            source.complaints.append(Complaint(sql_file, refused.line, "", refused.found, refused.allowed))
+        _complain(source, sql_file, refused)
         return mart
-    mart = replace(
-        mart,
-        silver_inputs=tuple(sorted(name for layer, name in inputs if layer == "silver")),
-        reference_inputs=tuple(sorted(name for layer, name in inputs if layer == "reference")),
-    )
+    names = {
+        layer: tuple(sorted(name for at, name in inputs if at == layer)) for layer in ("silver", "reference", "gold")
+    }
+    return replace(mart, silver_inputs=names["silver"], reference_inputs=names["reference"], gold_inputs=names["gold"])
+
+
+def check_mart(
+    source: Source, sql_file: str, mart: MartContract, bench: Bench, marts: Mapping[str, MartContract]
+) -> None:
+    """Run the SQL over empty tables and complain where it does not fit its contract.
+
+    `marts`: those that it reads, among others.
+    """
+    for name in mart.gold_inputs:
+        other = marts[name].window
+        if other.step == DAY and (mart.window.step < DAY or mart.window.timezone != other.timezone):
+            allowed = f"are days in {other.timezone}, as those of gold.{name}, which it reads"
+            ours(source.root, "window")["timezone"].refuse(allowed, f"windows in {mart.window.timezone}")
+    try:
+        columns = bench.columns(mart.sql, mart.window)
+    except SqlRefused as refused:
+        _complain(source, sql_file, refused)
+        return
     schema = next(iter(source.root["schema"]))
     if all(NAME.fullmatch(field.name) for field in mart.fields):
         _check_columns(schema, mart, columns, bench, Path(sql_file).name)
     time_fields = ours(source.root, "window")["timeFields"]
-    if isinstance(time_fields.value, dict):
+    if mart.silver_inputs and time_fields.value is None:
+        time_fields.refuse("is a mapping of silver tables to their timestamps")
+    elif isinstance(time_fields.value, dict):
         _check_time_fields(time_fields, mart, bench, Path(sql_file).name)
-    return mart
+
+
+def _complain(source: Source, sql_file: str, refused: SqlRefused) -> None:
+    if not refused.is_consequence:
+        source.complaints.append(Complaint(sql_file, refused.line, "", refused.found, refused.allowed))
 
 
 def _content(path: Path, sql_file: str, source: Source) -> bytes:
@@ -92,23 +115,27 @@ def _content(path: Path, sql_file: str, source: Source) -> bytes:
 
 
 def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[str, ...]) -> Window:
-    if not check_keys(node, ("column", "size", "timezone", "timeFields")):
+    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields")):
         return Window("", DAY, "UTC", {})
-    size = _size(node["size"])
+    size, hop = _lengths(node)
+    step = size if hop is None else hop
     zone = node["timezone"]
     if zone.value is not None and not _is_zone(zone.text):
         zone.refuse("is the name of an IANA time zone, as in America/New_York")
-    elif size < DAY and zone.value not in (None, "UTC"):
-        zone.refuse("is UTC for windows shorter than a day")
+    elif step < DAY and zone.value not in (None, "UTC"):
+        zone.refuse(
+            "is UTC for windows shorter than a day" if hop is None else "is UTC where windows do not begin daily"
+        )
     column = node["column"]
     kinds = {field.name: field.type for field in fields}
     if grain and column.value is not None and column.value not in grain:
         column.refuse(one_of(grain, column.value, "the primary key"))
     elif column.text in kinds:
-        expected = LogicalType.DATE if size == DAY else LogicalType.TIMESTAMP
+        expected = LogicalType.DATE if step == DAY else LogicalType.TIMESTAMP
         if kinds[column.text] is not expected:
             position = next(item for item in schema["properties"] if item["name"].value == column.value)
-            position["logicalType"].refuse(f"is {expected} for the start of a window of {node['size'].value}")
+            of = f"of {node['size'].value}" + ("" if hop is None else f" that begins every {node['hop'].value}")
+            position["logicalType"].refuse(f"is {expected} for the start of a window {of}")
     for item in schema["properties"]:
         if item["name"].value == column.value and item["classification"].value in PERSONAL:
             item["classification"].refuse(
@@ -117,12 +144,32 @@ def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[st
     time_fields = node["timeFields"]
     if time_fields.value is not None and not isinstance(time_fields.value, dict):
         time_fields.refuse("is a mapping of silver tables to their timestamps")
-    return Window(column.text, size, zone.text, {key: time_fields[key].text for key in time_fields.keys})
+    return Window(column.text, size, zone.text, {key: time_fields[key].text for key in time_fields.keys}, hop)
 
 
-def _size(node: Node) -> timedelta:
+def _lengths(node: Node) -> tuple[timedelta, timedelta | None]:
+    """How long windows are, and from one start to the next where that is another length."""
+    size, hop = node["size"], node["hop"]
+    if hop.value is None:
+        return _step(size), None
+    step, length = _step(hop), _length(size)
+    if length is None or length > _LONGEST or length <= step or length % step:
+        if size.value is not None:
+            size.refuse(f"is a multiple of hop, at most {_LONGEST.days}d, as in 7d")
+        return step, None
+    if length // step > _MOST_OVERLAPPING:
+        size.refuse(f"is at most {_MOST_OVERLAPPING} times as long as hop: every row counts in so many windows")
+    return length, step
+
+
+def _length(node: Node) -> timedelta | None:
     match = _SIZE.fullmatch(node.text)
-    size = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
+
+
+def _step(node: Node) -> timedelta:
+    """From one start to the next: so that they are the same on every day."""
+    size = _length(node)
     if size is None or size > DAY or DAY % size:
         if node.value is not None:
             node.refuse("is 1d, or a part of a day that divides it, as in 15m or 1h")

@@ -321,16 +321,29 @@ class ReferenceContract:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How a mart cuts time: tumbling windows of `size`, aligned in `timezone`.
+    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`.
 
-    `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date for windows of whole days).
-    `time_fields` names, for each silver input, the timestamp by which its rows fall into windows.
+    `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date where they begin daily).
+    `time_fields` names, for each silver input, the timestamp by which its rows fall into windows; rows of another mart
+    fall by the start of their own window.
     """
 
     column: str
     size: timedelta
     timezone: str
     time_fields: Mapping[str, str]
+    hop: timedelta | None = None
+    """From one start to the next, of which `size` is a multiple; None where windows follow each other (tumbling)."""
+
+    @property
+    def step(self) -> timedelta:
+        """From one start to the next."""
+        return self.size if self.hop is None else self.hop
+
+    @property
+    def overlap(self) -> int:
+        """How many windows an instant falls into."""
+        return self.size // self.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +360,8 @@ class MartContract:
     silver_inputs: tuple[str, ...]
     """Names of silver tables of the same domain that the SQL reads."""
     reference_inputs: tuple[str, ...]
+    gold_inputs: tuple[str, ...] = ()
+    """Names of other marts of the same domain that the SQL reads."""
     freshness: timedelta | None = None
 
     @property
@@ -363,6 +378,7 @@ class Domain:
     events: tuple[EventContract, ...]
     references: tuple[ReferenceContract, ...]
     marts: tuple[MartContract, ...]
+    """Each after those that it reads."""
     description: str = ""
     owners: tuple[str, ...] = field(default=())
 

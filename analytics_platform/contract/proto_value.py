@@ -8,7 +8,7 @@ https://protobuf.dev/programming-guides/encoding/ and https://protobuf.dev/progr
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from analytics_platform.contract.arrow_text import finite
+from analytics_platform.contract.arrow_text import finite, instant
 from analytics_platform.contract.batch_text import Batches, Unreadable, texts_of
 from analytics_platform.contract.protoc import descriptors
 from analytics_platform.kafka.frame import RegisteredSchema
@@ -32,7 +32,6 @@ _WRAPPERS = {
 }
 _OWN_JSON = {f"google.protobuf.{name}" for name in ("Duration", "FieldMask", "Struct", "Value", "ListValue")}
 _FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -163,10 +162,7 @@ def _value(value: Any, field: FieldDescriptor) -> Any:
 def _time(value: Any) -> datetime | str:
     if not (_FIRST_S <= value.seconds <= _LAST_S and 0 <= value.nanos < 1_000_000_000):
         raise OverflowError
-    whole = _EPOCH + timedelta(seconds=value.seconds)
-    if value.nanos % 1000 == 0:
-        return whole + timedelta(microseconds=value.nanos // 1000)
-    return f"{whole.replace(tzinfo=None).isoformat()}.{value.nanos:09}Z"
+    return instant(value.seconds, value.nanos)
 
 
 def _sentence(error: Exception) -> str:
@@ -180,3 +176,5 @@ def proto_reader(schema: RegisteredSchema, indexes: tuple[int, ...]) -> ProtoRea
         return ProtoReader(schema, indexes)
     except Unreadable as why:
         return why
+    except RecursionError:
+        return Unreadable("its schema nests too deep")

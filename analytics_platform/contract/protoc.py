@@ -43,7 +43,7 @@ def descriptors(schema: RegisteredSchema) -> ProtoFile:
     Google's own files, as `google/protobuf/timestamp.proto`, need not be among them.
 
     Raises:
-        ProtoInvalid: protoc refuses it, or a reference has a name that is no relative path.
+        ProtoInvalid: protoc refuses it, what reads values cannot take it, or a reference has a name that is no relative path.
     """
     with tempfile.TemporaryDirectory(prefix="analytics-protoc-") as folder:
         root = Path(folder)
@@ -56,8 +56,11 @@ def descriptors(schema: RegisteredSchema) -> ProtoFile:
         (root / MAIN).write_text(schema.text, encoding="utf-8")
         files = FileDescriptorSet.FromString(_compiled(root))
     pool = DescriptorPool()
-    for file in files.file:
-        pool.AddSerializedFile(file.SerializeToString())
+    try:
+        for file in files.file:
+            pool.AddSerializedFile(file.SerializeToString())
+    except TypeError as error:  # as for thousands of fields in one message: protoc has no such limit
+        raise ProtoInvalid(str(error).partition("\n")[0]) from error
     return ProtoFile(pool, pool.FindFileByName(MAIN))
 
 

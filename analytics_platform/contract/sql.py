@@ -12,8 +12,22 @@ from polars.datatypes import DataType
 
 from analytics_platform import duck
 from analytics_platform.contract.complaint import one_of
-from analytics_platform.contract.model import EventContract, Field, LogicalType, ReferenceContract
-from analytics_platform.contract.schema import polars_schema, reference_columns, schema_of, silver_schema
+from analytics_platform.contract.hop import function_sql
+from analytics_platform.contract.model import (
+    EventContract,
+    Field,
+    LogicalType,
+    MartContract,
+    ReferenceContract,
+    Window,
+)
+from analytics_platform.contract.schema import (
+    gold_columns,
+    polars_schema,
+    reference_columns,
+    schema_of,
+    silver_schema,
+)
 from analytics_platform.contract.treatment import is_personal, is_treated
 
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
@@ -53,7 +67,8 @@ class Bench:
         self._versions = {f"silver.{name}": tuple(versions) for name, versions in events.items()}
         self._tables = {f"silver.{name}": silver_schema(versions) for name, versions in events.items()}
         self._tables |= {f"reference.{item.name}": schema_of(reference_columns(item)) for item in references}
-        for layer in ("silver", "reference"):
+        self._marts: set[str] = set()
+        for layer in ("silver", "reference", "gold"):
             self._connection.execute(f"CREATE SCHEMA {layer}")
         for table, schema in self._tables.items():
             self._create(table, schema)
@@ -63,31 +78,40 @@ class Bench:
         """Let go of the database."""
         self._connection.close()
 
-    def inputs(self, sql: str) -> list[tuple[str, str]]:
-        """Layer and name of every table that a mart's SQL reads.
+    def name_marts(self, names: Iterable[str]) -> None:
+        """The marts of the domain, which other marts may read; `add_mart` lays each out once it is known to be right."""
+        self._marts = {f"gold.{name}" for name in names}
+
+    def add_mart(self, mart: MartContract) -> None:
+        """Lay out an empty table of a mart."""
+        self._create(f"gold.{mart.name}", schema_of(gold_columns(mart)))
+
+    def inputs(self, sql: str, mart: str) -> list[tuple[str, str]]:
+        """Layer and name of every table that the SQL of a mart reads.
 
         Raises:
-            SqlRefused: It is not one SELECT, reads something else than this domain's silver and reference tables, or
-                would not give the same rows for the same tables.
+            SqlRefused: It is not one SELECT, reads something else than this domain's tables above bronze, or would not
+                give the same rows for the same tables.
         """
         tree = self._tree(sql)
         names = _tables_in(tree)
-        known = set(self._tables) | self._broken
+        known = (set(self._tables) | self._broken | self._marts) - {f"gold.{mart}"}
         for name in sorted(names - known):
             raise SqlRefused(f"the table {name}", one_of(sorted(known), name))
         self._refuse_unsteady(tree)
-        if not any(name.startswith("silver.") for name in names):
-            raise SqlRefused("no silver table", "is a mart over at least one of them")
+        if not any(name.startswith(("silver.", "gold.")) for name in names):
+            raise SqlRefused("no silver table and no mart", "is a mart over at least one of them")
         for name in sorted(names & self._broken):
             raise SqlRefused(f"the table {name}", "is a table whose contract is right", is_consequence=True)
         return [_split(name) for name in sorted(names)]
 
-    def columns(self, sql: str) -> dict[str, str]:
-        """Names and DuckDB types of the columns a mart's SQL returns over empty tables.
+    def columns(self, sql: str, window: Window) -> dict[str, str]:
+        """Names and DuckDB types of the columns that the SQL of a mart with such windows returns over empty tables.
 
         Raises:
             SqlRefused: DuckDB does not run it, or it names a column twice.
         """
+        self._connection.execute(function_sql(window))
         try:
             result = self._connection.execute(sql)
             names, kinds = _columns_of(result)
@@ -251,7 +275,7 @@ def _refused(error: Exception) -> SqlRefused:
     reason = " ".join(_LINE.split(text)[0].split())
     return SqlRefused(
         f"SQL that DuckDB refuses ({reason})",
-        "is one SELECT over silver.* and reference.*",
+        "is one SELECT over silver.*, reference.* and gold.*",
         int(line[1]) if line else None,
     )
 

@@ -14,6 +14,7 @@ from analytics_platform.contract.edition import Edition
 from analytics_platform.contract.model import Domain, ReferenceContract
 from analytics_platform.defs.checks import accounting_broken, burst_checks, check_specs, new_findings
 from analytics_platform.defs.config import BurstConfig, ranges_by_topic
+from analytics_platform.defs.deprecation import deprecation_checks
 from analytics_platform.defs.drain import draining
 from analytics_platform.defs.jobs import lane, stream_op
 from analytics_platform.defs.partition import INGEST_HOURS
@@ -130,15 +131,26 @@ def _burst(
     for result in burst_results(domain, report, took=took, now=now):
         if result.asset_key in context.selected_asset_keys:
             yield result
-    for check in burst_checks(domain, report, now):
-        if _selected(context, check):
-            yield check
-    if report.total.read:
-        found = _new_findings(context, domain, settings, since, any_bad=bool(report.total.quarantined))
-        if _selected(context, found):
-            yield found
+    checks = _answers(context, domain, settings, report, since=since, now=now)
+    yield from (check for check in checks if _selected(context, check))
     if drained and _canceling(context):
         raise KeyboardInterrupt  # everything is written and told; Dagster marks the run as canceled
+
+
+def _answers(
+    context: dg.AssetExecutionContext,
+    domain: Domain,
+    settings: Settings,
+    report: BurstReport,
+    *,
+    since: datetime,
+    now: datetime,
+) -> Iterator[dg.AssetCheckResult]:
+    """First what the burst knows by itself, then what is read from the tables."""
+    yield from burst_checks(domain, report, now)
+    if report.total.read:
+        yield _new_findings(context, domain, settings, since, any_bad=bool(report.total.quarantined))
+    yield from deprecation_checks(Lake(settings.lake, settings.fsync), domain, now)
 
 
 def _superseded(context: dg.AssetExecutionContext, edition: Edition) -> bool:

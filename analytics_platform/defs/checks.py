@@ -5,6 +5,7 @@
 `quarantine_share`  quarantine   no topic has more bad rows than its contracts allow
 `freshness`         silver       what stands in Kafka is in the table, or its newest row is young enough
 `no_new_finding`    quarantine   no fingerprint was seen for the first time; one that is warns once
+`no_deprecated_use` silver       nobody sent what is announced to end; only where something is
 `flowing`           silver       the event type is not halted by its circuit breaker; only where its contract has one
 `updated`           gold         the mart's SQL ran and its result fits its contract
 
@@ -19,6 +20,7 @@ import polars as pl
 
 from analytics_platform.alert import MOST
 from analytics_platform.contract.model import Domain, table_name
+from analytics_platform.defs.deprecation import deprecation_specs
 from analytics_platform.defs.specs import asset_key, events_by_type
 from analytics_platform.report import Account, BurstReport
 from analytics_platform.stopwatch import spell
@@ -81,6 +83,7 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
                     ),
                 )
             )
+    specs += deprecation_specs(domain)
     specs += [
         dg.AssetCheckSpec(
             "updated",

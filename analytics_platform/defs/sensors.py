@@ -94,11 +94,20 @@ def decide(domain: str, plan: DomainPlan, cursor: Cursor, now: datetime) -> Ask 
     failed, and a burst that failed must be askable again.
     A plan that begins where the last one began was asked for in vain, so it waits longer each time: 5 s, 10 s, ... 5 min.
     """
-    reading = [topic for topic in plan.plans if topic.ranges]
     lag = plan.lag
-    if not reading:
+    spans = [(topic.topic, item.partition, item.start, item.end) for topic in plan.plans for item in topic.ranges]
+    # A burst takes in first what bronze has and tables below it have not; an empty range is a plan to read nothing else.
+    left = [
+        (topic, item, end, end) for topic, ends in sorted(plan.behind.items()) for item, end in sorted(ends.items())
+    ]
+    if not spans and not left:
         return Wait(_with_stopped(f"lag {lag:,}; nothing new", plan))
-    spans = [(topic.topic, item.partition, item.start, item.end) for topic in reading for item in topic.ranges]
+    line = f"lag {lag:,}; nothing new, but bronze has what silver has not; asking for a burst"
+    if spans:
+        lagging = sum(1 for topic in plan.plans if topic.lag)
+        wanted = sum(end - start for _, _, start, end in spans)
+        line = f"lag {lag:,} in {lagging} {'topic' if lagging == 1 else 'topics'}; asking for {wanted:,}"
+    spans = spans or left
     starts = _digest([span[:3] for span in spans])
     attempt = 1
     if cursor.plan == starts:
@@ -113,9 +122,6 @@ def decide(domain: str, plan: DomainPlan, cursor: Cursor, now: datetime) -> Ask 
                 ),
                 new_data_may_help=False,
             )
-    wanted = sum(end - start for _, _, start, end in spans)
-    lagging = sum(1 for topic in plan.plans if topic.lag)
-    line = f"lag {lag:,} in {lagging} {'topic' if lagging == 1 else 'topics'}; asking for {wanted:,}"
     if attempt > 1:
         line += f" (attempt {attempt})"
     return Ask(
@@ -160,7 +166,7 @@ def domain_sensor(
         try:
             with KafkaLog(settings) as log:
                 if burst is not None:
-                    plan = plan_domain(domain, settings, log)
+                    plan = plan_domain(domain, settings, log, now=clock())
                     return _skip(context, _with_stopped(at_work(*burst, plan.lag), plan))
                 decision = _decide_when_news(domain, settings, log, cursor=cursor, clock=clock, deadline=deadline)
         except KafkaError as error:
@@ -216,7 +222,8 @@ def _decide_when_news(
     """Decide, and decide again whenever a topic's watermarks move, until there is something to ask for."""
     while True:
         before = _states(domain, log)
-        decision = decide(domain.name, plan_domain(domain, settings, log), cursor, clock())
+        now = clock()
+        decision = decide(domain.name, plan_domain(domain, settings, log, now=now), cursor, now)
         if isinstance(decision, Ask) or not decision.new_data_may_help:
             return decision
         while _states(domain, log) == before:

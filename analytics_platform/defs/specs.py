@@ -17,6 +17,7 @@ from analytics_platform.contract.model import (
     ReferenceContract,
     table_name,
 )
+from analytics_platform.contract.patch import Patch
 from analytics_platform.contract.rule import in_words
 from analytics_platform.contract.schema import (
     BRONZE,
@@ -86,7 +87,9 @@ def stream_specs(domain: Domain, settings: Settings) -> list[dg.AssetSpec]:
             group_name=domain.name,
             kinds={"deltalake"},
             owners=_owners(event.header for event in domain.events),
-            code_version=_digest(event.header for event in domain.events),
+            code_version=_digest(
+                (event.header for event in domain.events), (patch for event in domain.events for patch in event.patches)
+            ),
             metadata=_metadata("quarantine", domain.name, settings, _columns(QUARANTINE)),
         )
     )
@@ -101,7 +104,7 @@ def stream_specs(domain: Domain, settings: Settings) -> list[dg.AssetSpec]:
                 kinds={"deltalake", "polars"},
                 owners=_owners(version.header for version in versions),
                 tags=_tags(latest.header),
-                code_version=_digest(version.header for version in versions),
+                code_version=_digest((version.header for version in versions), latest.patches),
                 freshness_policy=_freshness(latest.freshness),
                 metadata={
                     **_metadata(
@@ -159,6 +162,7 @@ def _gold(domain: Domain, mart: MartContract, settings: Settings) -> dg.AssetSpe
         deps=[
             *(asset_key("silver", name) for name in mart.silver_inputs),
             *(asset_key("reference", name) for name in mart.reference_inputs),
+            *(asset_key("gold", name) for name in mart.gold_inputs),
         ],
         description=f"{mart.header.description}\n\n```sql\n{mart.sql.strip()}\n```",
         group_name=domain.name,
@@ -244,9 +248,10 @@ def _tags(header: Header) -> dict[str, str]:
     return dict.fromkeys(header.tags, "")
 
 
-def _digest(headers: Iterable[Header]) -> str:
-    """Changes when, and only when, one of the contracts does."""
-    return hashlib.sha256("\n".join(sorted(header.digest for header in headers)).encode()).hexdigest()[:16]
+def _digest(headers: Iterable[Header], patches: Iterable[Patch] = ()) -> str:
+    """Changes when, and only when, one of the contracts or patches does."""
+    digests = [*(header.digest for header in headers), *(patch.digest for patch in patches)]
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:16]
 
 
 def _listed(names: Sequence[str]) -> str:

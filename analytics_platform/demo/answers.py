@@ -23,6 +23,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "silver.weather_observed": ("origin", "observed_at"),
     "gold.departures_hourly": ("window_start", "origin"),
     "gold.carrier_daily": ("day", "carrier"),
+    "gold.punctuality_weekly": ("first_day", "carrier"),
+    "gold.airport_daily": ("day", "origin"),
 }
 """The tables that are answered, each with the columns that identify a row."""
 

@@ -117,3 +117,31 @@ FROM flown
 FULL JOIN dropped USING (day, carrier)
 LEFT JOIN arrived USING (day, carrier)
 JOIN airlines USING (carrier);
+
+CREATE TEMP TABLE punctuality_weekly AS
+SELECT
+    (day - back::INTEGER) AS first_day, carrier, count(*) AS arrivals,
+    sum(if(arrival_delay_minutes < 15, 1, 0)) / count(*) AS on_time_share,
+    sum(arrival_delay_minutes) / count(*) AS mean_arrival_delay_minutes
+FROM flight_arrived CROSS JOIN range(7) AS backs(back)
+WHERE arrival_delay_minutes IS NOT NULL
+GROUP BY ALL;
+
+CREATE TEMP TABLE airport_daily AS
+WITH clocked AS (
+    SELECT timezone('America/New_York', occurred_at) AS clock, occurred_at, origin, type
+    FROM log WHERE type IN ('flight_departed', 'flight_cancelled')
+),
+-- By the instant: where clocks are put back an hour, the same clock shows two hours.
+busiest AS (
+    SELECT day, origin, max(departed) AS most
+    FROM (
+        SELECT any_value(clock::DATE ORDER BY clock) AS day, origin, count(*) FILTER (type = 'flight_departed') AS departed
+        FROM clocked GROUP BY epoch_ms(occurred_at) // 3_600_000, origin
+    ) GROUP BY ALL
+)
+SELECT
+    clock::DATE AS day, clocked.origin, count(*) FILTER (type = 'flight_departed') AS departed,
+    count(*) FILTER (type = 'flight_cancelled') AS cancelled, any_value(most) AS departed_in_busiest_hour
+FROM clocked JOIN busiest ON busiest.day = clock::DATE AND busiest.origin = clocked.origin
+GROUP BY ALL;

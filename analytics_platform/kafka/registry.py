@@ -3,6 +3,7 @@
 https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
 
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any, TypeVar
 import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from analytics_platform.errors import RegistryRefused, RegistryUnavailable
+from analytics_platform.errors import RegistryNotTrusted, RegistryRefused, RegistryUnavailable
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
+from analytics_platform.kafka.patience import Patience
 from analytics_platform.settings import RegistrySettings
 
 _Answer = TypeVar("_Answer")
@@ -24,7 +26,9 @@ _NOT_THERE = {40401, 40402, 40403, 40408}
 is somebody else's."""
 _ID_END = 2**31
 """Registries number schemas with signed integers of 32 bits; what lies beyond, Confluent's answers like a wrong path."""
-_RETRIES, _WAIT_MS, _LONGEST_WAIT_MS = 2, 200, 1000
+_RETRIES, _WAIT_MS, _LONGEST_WAIT_MS = 2, 200, 400
+_WANTS_OURS = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE")
+"""Parts of OpenSSL's names of the alerts by which a server refuses our certificate, or that there is none."""
 _SECOND_LOOK_S = 0.5
 """After so long a schema that is not there is asked for again: a follower may be behind its leader."""
 _DEEPEST = 32
@@ -48,11 +52,14 @@ class Registry:
         """Ask nothing yet; `settings.url` is set.
 
         Raises:
-            RegistryRefused: a certificate or key cannot be read.
+            RegistryRefused: a certificate or key of ours, or the authority's, cannot be read.
         """
         self.url = settings.url or ""
         self._schemas: dict[str, RegisteredSchema] = {}
+        tries_s = (_RETRIES + 1) * settings.timeout.total_seconds() + _RETRIES * _LONGEST_WAIT_MS / 1000
+        self._patience = Patience(tries_s * len(self.url.split(",")))
         config = settings.client_config() | {
+            "cache.latest.ttl.sec": 0,  # what is the latest may change
             "max.retries": _RETRIES,
             "retries.wait.ms": _WAIT_MS,
             "retries.max.wait.ms": _LONGEST_WAIT_MS,
@@ -60,17 +67,20 @@ class Registry:
         try:
             self._client = SchemaRegistryClient(config)
         except (OSError, ValueError) as error:
-            raise RegistryRefused(self.url, "reading certificates", type(error).__name__) from error
+            files = "ANALYTICS_REGISTRY_CA_LOCATION, _CERTIFICATE_LOCATION, _KEY_LOCATION and _KEY_PASSWORD"
+            reason = f"{type(error).__name__}; see {files}"
+            raise RegistryRefused(self.url, "reading certificates", reason) from error
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._client.close()
+        """Let go of the connection: now, or once an answer that still trickles in has ended."""
+        self._patience.afterwards(self._client.close)
 
     def schema(self, key: str) -> RegisteredSchema | None:
         """The schema of a key as in `Schemas`; None only where the registry is sure that it has none.
 
         Raises:
             RegistryUnavailable: it does not answer, or something else answers in its place.
+            RegistryNotTrusted: its certificate does not hold.
             RegistryRefused: it refuses our credentials, or has a kind of schema that nobody reads.
         """
         return self.schemas([key])[key]
@@ -180,7 +190,7 @@ class Registry:
             lacks: Whether a 404 that is not the registry's own word only means that it has no such questions.
         """
         try:
-            return question()
+            return self._patience.ask(question)
         except SchemaRegistryError as error:
             status, code = error.http_status_code, error.error_code
             if status == 404 and code in _NOT_THERE:
@@ -194,7 +204,20 @@ class Registry:
             raise RegistryUnavailable(self.url, doing, f"HTTP {status}") from error
         except (httpx2.HTTPError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             # The last four: what answered is no registry.
+            refused = _tls_error(error)
+            if isinstance(refused, ssl.SSLCertVerificationError):
+                raise RegistryNotTrusted(self.url, doing, refused.verify_message) from error
+            alert = str(refused.reason) if refused is not None else ""
+            if "ALERT" in alert and any(one in alert for one in _WANTS_OURS):
+                ours = "ANALYTICS_REGISTRY_CERTIFICATE_LOCATION and _KEY_LOCATION say which is ours"
+                raise RegistryRefused(self.url, doing, f"our certificate ({alert}); {ours}") from error
             raise RegistryUnavailable(self.url, doing, f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _may_be(key: str) -> bool:

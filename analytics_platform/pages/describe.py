@@ -18,7 +18,7 @@ SHOWN: Mapping[str, str] = {
         "upcast patches"
     ),
     "ReferenceContract": "header fields primary_key file",
-    "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs freshness",
+    "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs gold_inputs freshness",
     "Header": "id name version status domain description owners tags path digest",
     "Field": "name type required description rules fields item unit classification deprecated deprecation examples",
     "Rules": (
@@ -27,7 +27,7 @@ SHOWN: Mapping[str, str] = {
     ),
     "RowRule": "name sql description",
     "Identity": "by mode time_field window",
-    "Window": "column size timezone time_fields",
+    "Window": "column size timezone time_fields hop",
 }
 """What the templates show by name. Whatever else a contract declares is listed under its own name: see `also`."""
 

@@ -67,6 +67,7 @@ def edges(domain: Domain) -> list[tuple[Table, Table]]:
         gold = ("gold", mart.name)
         found |= {(("silver", name), gold) for name in mart.silver_inputs}
         found |= {(("reference", name), gold) for name in mart.reference_inputs}
+        found |= {(("gold", name), gold) for name in mart.gold_inputs}
     return sorted(found)
 
 

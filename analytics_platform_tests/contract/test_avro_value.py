@@ -16,6 +16,7 @@ from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
 
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+NANOS = {"type": "long", "logicalType": "timestamp-nanos"}
 DAY = {"type": "int", "logicalType": "date"}
 
 
@@ -71,6 +72,16 @@ def said(reader: AvroReader, values: list[bytes]) -> tuple[list[Any], dict[int, 
         (MICROS, datetime(2013, 1, 1, 10, 17, 0, 1, UTC), "2013-01-01T10:17:00.000001Z"),
         (MILLIS, datetime(2013, 1, 1, 10, 17, tzinfo=UTC), "2013-01-01T10:17:00Z"),
         (MICROS, datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00Z"),
+        (NANOS, 1_357_035_420_000_000_000, "2013-01-01T10:17:00Z"),
+        (NANOS, 1_357_035_420_123_456_000, "2013-01-01T10:17:00.123456Z"),
+        (NANOS, 1_357_035_420_000_000_009, "2013-01-01T10:17:00.000000009Z"),
+        (NANOS, -1, "1969-12-31T23:59:59.999999999Z"),
+        (NANOS, -(2**63), "1677-09-21T00:12:43.145224192Z"),
+        (["null", "int", NANOS], 2**31, "1970-01-01T00:00:02.147483648Z"),
+        ({"type": "array", "items": ["null", NANOS]}, [None, 1000], [None, "1970-01-01T00:00:00.000001Z"]),
+        ({"type": "long", "logicalType": "local-timestamp-nanos"}, 1001, "1970-01-01T00:00:00.000001001"),
+        ({"type": "long", "logicalType": "local-timestamp-nanos"}, 1000, "1970-01-01T00:00:00.000001"),
+        ({"type": "int", "logicalType": "timestamp-nanos"}, 7, 7),
         ({"type": "long", "logicalType": "local-timestamp-micros"}, datetime(2013, 1, 1), "2013-01-01T00:00:00"),  # noqa: DTZ001 - it has no zone
         (DAY, date(1969, 12, 31), "1969-12-31"),
         ({"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": 2}, Decimal("1.10"), 1.1),
@@ -134,6 +145,7 @@ def test_blocks_of_an_array_with_their_sizes() -> None:
         ),
         (record("unheard_of"), "its schema is no Avro schema that can be read"),
         ({"type": "record"}, "its schema is no Avro schema that can be read"),
+        (record({"type": "fixed", "name": "f", "size": "x"}), "its schema is no Avro schema that can be read"),
     ],
 )
 def test_schemas_by_which_nothing_is_read(schema: Any, why: str) -> None:
@@ -144,6 +156,13 @@ def test_schemas_by_which_nothing_is_read(schema: Any, why: str) -> None:
 
 def test_text_that_is_no_schema() -> None:
     assert isinstance(avro_reader(RegisteredSchema(WireFormat.AVRO, "{")), Unreadable)
+
+
+def test_deeper_than_anybody_reads() -> None:
+    schema: Any = "int"
+    for _ in range(900):
+        schema = {"type": "array", "items": schema}
+    assert str(avro_reader(registered(record(schema)))) == "its schema nests too deep"
 
 
 def test_names_that_multiply() -> None:

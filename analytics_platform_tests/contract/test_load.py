@@ -22,6 +22,7 @@ from analytics_platform_tests.contract.tree import (
     CURRENCIES_FILE,
     ORDER,
     ORDER_FILE,
+    SALES_FILE,
     SQL_FILE,
     change,
     write_tree,
@@ -345,3 +346,61 @@ def test_names_that_are_words_of_sql(tmp_path: Path) -> None:
         )
 
     assert load_domain(folder / "shop").marts[0].silver_inputs == ("order",)
+
+
+def write_mart(root: Path, name: str, sql: str, window: str) -> None:
+    text = (root / SALES_FILE).read_text().replace("sales_daily", name)
+    value = "{column: day, size: 1d, timezone: Europe/Berlin, timeFields: {order_placed: placed_at}}"
+    (root / SALES_FILE).with_name(f"{name}.odcs.yaml").write_text(text.replace(value, window))
+    (root / SQL_FILE).with_name(f"{name}.sql").write_text(sql)
+
+
+BERLIN = "{column: day, size: 1d, timezone: Europe/Berlin}"
+
+
+def test_marts_over_marts_each_after_those_it_reads(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    write_mart(tmp_path, "a_top", "FROM gold.b_middle", BERLIN)
+    write_mart(
+        tmp_path, "b_middle", "FROM gold.sales_daily", "{column: day, size: 14d, hop: 1d, timezone: Europe/Berlin}"
+    )
+    marts = load_catalog(folder).domains["shop"].marts
+    assert [(mart.name, mart.gold_inputs) for mart in marts] == [
+        ("sales_daily", ()),
+        ("b_middle", ("sales_daily",)),
+        ("a_top", ("b_middle",)),
+    ]
+    assert marts[1].window == Window("day", timedelta(days=14), "Europe/Berlin", {}, timedelta(days=1))
+
+
+def test_marts_that_read_each_other(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
+        write_mart(tmp_path, name, f"FROM gold.{other}", BERLIN)
+    assert complaints_of(folder) == [
+        f"contracts/shop/marts/{name}.sql: found a circle: {circle}, allowed are marts below it"
+        for name, circle in (
+            ("a", "a reads b reads c reads a"),
+            ("b", "b reads c reads a reads b"),
+            ("c", "c reads a reads b reads c"),
+        )
+    ]
+
+
+def test_a_mart_over_days_of_another_zone(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    write_mart(tmp_path, "utc_days", "FROM gold.sales_daily", BERLIN.replace("Europe/Berlin", "UTC"))
+    assert complaints_of(folder) == [
+        (
+            "contracts/shop/marts/utc_days.odcs.yaml:21: customProperties[0].value.timezone: found windows in UTC,"
+            " allowed are days in Europe/Berlin, as those of gold.sales_daily, which it reads"
+        )
+    ]
+
+
+def test_what_is_wrong_with_a_mart_is_said_once(tmp_path: Path) -> None:
+    """Not again of the marts above it."""
+    folder = write_tree(tmp_path)
+    write_mart(tmp_path, "above", "SELECT day, currency, orders, mean_cents FROM gold.sales_daily", BERLIN)
+    change(tmp_path, SQL_FILE, "avg(cents) AS mean_cents", "avg(cents) AS mean")
+    assert {line.split(":")[0] for line in complaints_of(folder)} == {"contracts/shop/marts/sales_daily.odcs.yaml"}

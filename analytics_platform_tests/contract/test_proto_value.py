@@ -220,6 +220,15 @@ def test_schemas_by_which_nothing_is_read(text: str, indexes: tuple[int, ...], w
     assert str(found) == why
 
 
+def test_more_than_a_process_can_hold() -> None:
+    wide = "".join(f"string f{number} = {number};" for number in range(1, 6000))
+    found = proto_reader(registered(f'syntax = "proto3"; message A {{ {wide} }}'), (0,))
+    assert str(found) == "its schema is no Protobuf file that can be read"
+    deep = "".join(f"message M{level} {{ M{level + 1} inside = 1; }}" for level in range(900))
+    found = proto_reader(registered(f'syntax = "proto3"; {deep} message M900 {{}}'), (0,))
+    assert str(found) == "its schema nests too deep"
+
+
 def test_an_import_that_leaves_its_folder() -> None:
     assert isinstance(proto_reader(registered(SMALL, ("../x.proto", PART)), (0,)), Unreadable)
 

@@ -108,6 +108,23 @@ def test_everything_that_a_contract_can_hold_comes_through_avro() -> None:
     assert_frame_equal(found.rows["order_placed"], plain.rows["order_placed"])
 
 
+def test_digits_after_the_microsecond_are_cut_in_every_format() -> None:
+    said = "2013-01-01T10:17:00.123456999Z"
+    plain, _ = decoded(ORDER, [text(order(occurred_at=said))])
+    schema = avro_schema(ORDER)
+    (field,) = [one for one in schema["fields"] if one["name"] == "occurred_at"]
+    field["type"] = {"type": "long", "logicalType": "timestamp-nanos"}
+    stream = io.BytesIO()
+    at = 1_357_035_420_123_456_999
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), order() | {"occurred_at": at})
+    found, _ = decoded(
+        AVRO, [framed(7, stream.getvalue())], {"id:7": RegisteredSchema(WireFormat.AVRO, json.dumps(schema))}
+    )
+    assert reasons(found) == []
+    assert found.rows["order_placed"]["occurred_at"].item() == datetime(2013, 1, 1, 10, 17, 0, 123456, UTC)
+    assert_frame_equal(found.rows["order_placed"], plain.rows["order_placed"])
+
+
 def test_the_schema_named_in_a_header() -> None:
     guid = UUID(int=5)
     values: list[bytes | None] = [as_avro(order()), as_avro(order(order_id="O-002"))]

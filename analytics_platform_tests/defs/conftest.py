@@ -62,7 +62,7 @@ class Platform:
     def waiting(self) -> list[dict[str, Any]]:
         """What the sensor would ask for."""
         with KafkaLog(self.settings) as log:
-            decision = decide("flights", plan_domain(self.domain, self.settings, log), Cursor(), self.now)
+            decision = decide("flights", plan_domain(self.domain, self.settings, log, now=self.now), Cursor(), self.now)
         assert isinstance(decision, Ask)
         return list(decision.ranges)
 

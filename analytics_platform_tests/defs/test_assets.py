@@ -1,6 +1,7 @@
+import json
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from analytics_platform.contract.load import load_catalog
-from analytics_platform.contract.model import Catalog
+from analytics_platform.contract.model import Catalog, Deprecation
 from analytics_platform.defs import assets
 from analytics_platform.demo.events import Event
 from analytics_platform.kafka.embedded import EmbeddedBroker
@@ -68,6 +69,46 @@ def test_a_burst_from_kafka_to_gold(platform: Platform, some_flights: list[Event
     assert any(
         line.startswith("flights: ") and "1,202 read = 1,200 kept + 1 duplicate + 1 quarantined" in line for line in log
     )
+
+
+def test_who_still_sends_what_is_announced_to_end(platform: Platform, some_flights: list[Event]):
+    ends = Deprecation(date(2026, 11, 1), date(2026, 12, 1), "tail")
+    departed, *rest = platform.domain.versions_of("flight_departed")
+    assert not rest
+    fields = tuple(
+        replace(field, deprecated=True, deprecation=ends) if field.name == "tail_number" else field
+        for field in departed.fields
+    )
+    others = tuple(event for event in platform.domain.events if event.name != "flight_departed")
+    domain = replace(platform.domain, events=(replace(departed, fields=fields), *others))
+    platform = Platform(Catalog({"flights": domain}), platform.settings, platform.instance)
+    mine = [event for event in some_flights if b'"flight_departed"' in event.value]
+    unnamed = mine[-1]._replace(value=json.dumps(json.loads(mine[-1].value) | {"tail_number": None}).encode())
+    produce(platform.settings.kafka.bootstrap_servers, [*mine[:3], unnamed])
+    asked = platform.waiting()
+
+    result = platform.run(ranges=asked)
+
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "no_deprecated_use"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.description is not None
+    assert found.description.startswith("field tail_number ends after 2026-12-01: 3 records of ")
+    table = found.metadata["uses"]
+    assert isinstance(table, dg.TableMetadataValue)
+    rows = [record.data for record in table.records]
+    assert sum(row["rows"] for row in rows) == 3
+    assert {(row["what"], row["days_left"], row["use_instead"]) for row in rows} == {("field tail_number", 8, "tail")}
+
+    again = platform.run(ranges=asked)  # finds nothing left to take, and answers all the same
+    assert not [key for key in metadata(again) if key.startswith("bronze/")]
+    (found,) = [one for one in again.get_asset_check_evaluations() if one.check_name == "no_deprecated_use"]
+    assert not found.passed
+
+    platform.now += timedelta(minutes=90)
+    produce(platform.settings.kafka.bootstrap_servers, [mine[4]._replace(value=b"{")])
+    result = platform.run(ranges=platform.waiting(), hour=platform.now)
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "no_deprecated_use"]
+    assert (found.passed, found.description) == (True, "nobody uses anything whose end is announced")
 
 
 def test_a_finding_is_told_once(platform: Platform, some_flights: list[Event], webhook: Webhook):

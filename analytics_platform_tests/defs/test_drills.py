@@ -167,6 +167,8 @@ def test_a_version_that_ended_is_still_sent(dagster: tuple[Services, Settings], 
     assert (numbers["rows"], numbers["reason/version_sunset"]) == (3, 3)
     answered = checks(drill.dagster, burst)
     assert answered["quarantine/ending:no_new_finding"] == (False, "1 never seen before: version_sunset")
+    said = f"version 1.0.0 ended after {LAST_DAY}: 3 records of 1 source"
+    assert answered["silver/ended:no_deprecated_use"] == (False, said)
     assert answered["quarantine/ending:quarantine_share"] == (True, "3 of 5 records")
     drill.assert_no_run_failed()
 

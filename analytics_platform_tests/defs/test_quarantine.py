@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from analytics_platform.defs.quarantine import ReplayConfig, quarantine_jobs
+from analytics_platform.defs.specs import stream_specs
 from analytics_platform.fingerprint import identifier
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, order
@@ -95,6 +96,13 @@ def test_replay_with_a_patch(of: Shop, instance: dg.DagsterInstance):
         "patch: there is no 'order_placed/fx' in force; there are order_placed/fix",
         "patch: it says which rows; give no other condition beside it",
     ]
+
+
+def test_the_code_version_changes_with_a_patch(of: Shop):
+    patched = shop.domain(patch=CHEAPER)
+    before, after = ({spec.key: spec.code_version for spec in stream_specs(one, of.settings)} for one in (LAX, patched))
+    changed = {key.to_user_string() for key in before if before[key] != after[key]}
+    assert changed == {"silver/order_placed", "quarantine/shop"}
 
 
 def test_discard_by_place_and_replay_what_was_discarded(of: Shop, instance: dg.DagsterInstance):

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.dagster, pytest.mark.timeout(280)]
 
 BURST = {"analytics__domain": "flights", "analytics__mode": "stream"}
 SILVER = ("flight_arrived", "flight_cancelled", "flight_departed", "weather_observed")
-TABLES = [*(f"silver/{name}" for name in SILVER), "gold/carrier_daily", "gold/departures_hourly"]
+TABLES = [*(f"silver/{name}" for name in SILVER), "gold/carrier_daily", "gold/departures_hourly", "gold/airport_daily"]
 
 
 class Running:

@@ -135,6 +135,13 @@ def test_marts_hold_the_whole_year(year):
     assert daily["flights"].sum() == 336_776
     assert (daily["flights"] * daily["cancelled_share"]).sum() == pytest.approx(8_255)
     assert (daily["day"].min(), daily["day"].max()) == (date(2013, 1, 1), date(2013, 12, 31))
+    airports, weekly = year.tables["gold.airport_daily"], year.tables["gold.punctuality_weekly"]
+    assert (airports["departed"].sum(), airports["cancelled"].sum()) == (328_521, 8_255)
+    hours = hourly.with_columns(day=pl.col("window_start").dt.convert_time_zone("America/New_York").dt.date())
+    busiest = hours.group_by("day", "origin").agg(pl.col("departed").max()).sort("day", "origin")["departed"]
+    assert airports["departed_in_busiest_hour"].to_list() == busiest.to_list()
+    assert weekly["arrivals"].sum() == 7 * 327_346  # each flight that has an arrival delay, in seven windows
+    assert (weekly["first_day"].min(), weekly["first_day"].max()) == (date(2012, 12, 26), date(2013, 12, 31))
     for table, keys in KEYS.items():
         assert not year.tables[table].select(keys).is_duplicated().any()
 

@@ -154,7 +154,7 @@ def test_a_doubled_row_also_breaks_the_account_of_its_partition(damaged, title):
     assert (found.lost, found.doubled, found.mismatches) == (0, 1, 1)
 
 
-@pytest.mark.parametrize("title", ["gold.carrier_daily", "gold.departures_hourly"])
+@pytest.mark.parametrize("title", ["gold.carrier_daily", "gold.punctuality_weekly"])
 def test_a_mart_with_a_row_too_few_or_too_many(damaged, title):
     assert damaged(title, lambda rows: rows[1:]).lost == 1
 

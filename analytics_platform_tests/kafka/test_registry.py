@@ -27,7 +27,8 @@ OPEN: list[Registry] = []
 
 
 def registry(stand_in: StandIn, **settings: Any) -> Registry:
-    OPEN.append(Registry(RegistrySettings(url=stand_in.url, timeout=timedelta(seconds=2), **settings)))
+    settings = {"timeout": timedelta(seconds=2), **settings}
+    OPEN.append(Registry(RegistrySettings(url=stand_in.url, **settings)))
     return OPEN[-1]
 
 
@@ -103,6 +104,40 @@ def test_what_is_no_answer_is_no_missing_schema(stand_in: StandIn, fails: str) -
     assert len(stand_in.asked) <= 3
     stand_in.fails = None
     assert reader.schema(f"id:{number}") is not None
+
+
+@pytest.mark.parametrize("fails", ["mute", "trickle"])
+def test_an_answer_that_does_not_come_or_does_not_end(stand_in: StandIn, fails: str) -> None:
+    number = stand_in.register("text")
+    reader = registry(stand_in, timeout=timedelta(seconds=0.1))
+    stand_in.fails = fails
+    for _ in range(2):  # the second finds the first one's answer still on its way
+        with pytest.raises(RegistryUnavailable, match=f"reading the schema id:{number}") as caught:
+            reader.schema(f"id:{number}")
+        assert caught.value.retryable
+    stand_in.fails = None
+    stand_in.released.set()
+    assert reader.schema(f"id:{number}") == RegisteredSchema(WireFormat.AVRO, "text")
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(stand_in: StandIn) -> None:
+    late, next_one = stand_in.register("late"), stand_in.register("next")
+    reader = registry(stand_in, timeout=timedelta(seconds=0.1))
+    stand_in.fails = "mute"
+    with pytest.raises(RegistryUnavailable):
+        reader.schema(f"id:{late}")
+    assert stand_in.asked == [f"GET /schemas/ids/{late}"] * 3
+    stand_in.fails = None
+    stand_in.released.set()
+    assert reader.schema(f"id:{next_one}") == RegisteredSchema(WireFormat.AVRO, "next")
+    assert reader.schema(f"id:{late}") == RegisteredSchema(WireFormat.AVRO, "late")
+
+
+def test_what_is_the_latest_is_asked_every_time(stand_in: StandIn) -> None:
+    reader = registry(stand_in)
+    for version, text in enumerate(["one", "two"], start=1):
+        stand_in.register(text, subject="orders-value")
+        assert reader.latest("orders-value") == (version, RegisteredSchema(WireFormat.AVRO, text))
 
 
 def test_nobody_listens(stand_in: StandIn) -> None:

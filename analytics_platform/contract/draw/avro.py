@@ -5,14 +5,15 @@ Enums become strings with an enum, `int` and `long` integers, unions of null and
 Apache Avro 1.12.0 specification, "Schema Declaration" and "Logical Types".
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import fastavro
-from fastavro.schema import SchemaParseException
+from fastavro.schema import SchemaParseException, UnknownType
 
-from analytics_platform.contract.draw.sketch import Notes, Sketch, within
+from analytics_platform.contract.avro_value import avro_reader
+from analytics_platform.contract.batch_text import Unreadable
+from analytics_platform.contract.draw.sketch import Notes, Sketch, not_too_deep, schema_of, shortly, within
 from analytics_platform.contract.model import Field, LogicalType, Rules
 from analytics_platform.errors import NotImportable
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
@@ -28,7 +29,6 @@ _SCALARS = {
 _LOGICAL = {
     ("long", "timestamp-millis"): LogicalType.TIMESTAMP,
     ("long", "timestamp-micros"): LogicalType.TIMESTAMP,
-    ("long", "timestamp-nanos"): LogicalType.TIMESTAMP,
     ("int", "date"): LogicalType.DATE,
 }
 _NO_ZONE = "it is a time without a zone, and a timestamp is an instant"
@@ -56,15 +56,19 @@ def avro_sketch(schema: RegisteredSchema, source: str) -> Sketch:
     named: dict[str, Any] = {}
     try:
         for _, text in schema.references:
-            fastavro.parse_schema(json.loads(text), named_schemas=named)
-        parsed = fastavro.parse_schema(json.loads(schema.text), named_schemas=named)
+            fastavro.parse_schema(schema_of(text), named_schemas=named)
+        parsed = fastavro.parse_schema(schema_of(schema.text), named_schemas=named)
     except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NotImportable(source, "it is no Avro schema that can be read") from error
+        raise NotImportable(source, f"it is no Avro schema that can be read ({_fault(error)})") from error
     reader = _Reader(named, Notes(source))
     root = reader.definition(parsed)
     if root.get("type") not in {"record", "error"}:
         raise NotImportable(source, "it is no record, and an event has fields")
-    fields = reader.fields(root, "", (root["name"],))
+    if isinstance(values := avro_reader(schema), Unreadable):
+        why = f"{values}, and what is written by such a one is quarantined: docs/schemas.md#wire-formats"
+        reader.notes.leave("every value in Avro's frame", why)
+    with not_too_deep(source):
+        fields = reader.fields(root, "", (root["name"],))
     return Sketch(
         source=source,
         fields=fields,
@@ -73,6 +77,16 @@ def avro_sketch(schema: RegisteredSchema, source: str) -> Sketch:
         description=_text(root.get("doc")),
         wire=WireFormat.AVRO,
     )
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, UnknownType):
+        return f"no type is called {shortly(error)}"
+    if isinstance(error, SchemaParseException | ValueError):
+        return shortly(error)
+    if isinstance(error, RecursionError):
+        return "it nests too deep"
+    return "a name, a type or a list is missing, or something else stands in its place"
 
 
 class _Reader:
@@ -92,6 +106,8 @@ class _Reader:
         """`inside`: full names of the records around these fields."""
         found = []
         for one in record["fields"]:
+            if not isinstance(one["name"], str):
+                raise NotImportable(self.notes.source, f"a field of {path or 'the record'} has a name that is no text")
             here = within(path, one["name"])
             field = self._field(one["name"], one["type"], here, inside, _text(one.get("doc")))
             if field is None:
@@ -132,21 +148,24 @@ class _Reader:
             if found.get("default") is not None:
                 self.notes.leave(f"the default of the enum {path}", "contracts have no defaults")
             words = doc or _text(found.get("doc"))
-            return Field(name, LogicalType.STRING, required, words, Rules(enum=tuple(found["symbols"])))
+            symbols = tuple(found["symbols"]) if isinstance(found["symbols"], list) else ()
+            if not symbols:
+                self.notes.leave(f"the enum of {path}", "it has no symbols")
+            return Field(name, LogicalType.STRING, required, words, Rules(enum=symbols or None))
         return Field(name, self._scalar(str(kind), logical, path), required, doc)
 
     def _scalar(self, kind: str, logical: Any, path: str) -> LogicalType:
         if why := _REFUSED.get((kind, str(logical))):
             raise _Refused(why)
         if found := _LOGICAL.get((kind, str(logical))):
-            if logical == "timestamp-nanos":
-                self.notes.leave(f"the nanoseconds of {path}", "timestamps have microseconds")
             return found
         if kind == "map":
             raise _Refused("it is a map, and a column's fields have names")
         if kind not in _SCALARS:
             raise _Refused("contracts have no type for bytes")
-        if logical is not None:
+        if (kind, logical) == ("long", "timestamp-nanos"):
+            self.notes.leave(f"that {path} is a time", "nanoseconds since 1970 are read as the whole number they are")
+        elif logical is not None:
             self.notes.leave(f"the logical type {logical} of {path}", f"contracts know {kind}s as such")
         return _SCALARS[kind]
 

@@ -1,11 +1,12 @@
 """Where the fields of the envelope stand, guessed from names that leave little doubt."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from analytics_platform.contract.draw.personal import words_of
 from analytics_platform.contract.draw.sketch import Sketch
-from analytics_platform.contract.model import ENVELOPE, Field, LogicalType
+from analytics_platform.contract.envelope import is_place
+from analytics_platform.contract.model import ENVELOPE, NAME, Field, LogicalType
 from analytics_platform.contract.place import HEADER, Form
 from analytics_platform.kafka.frame import WireFormat
 
@@ -47,7 +48,8 @@ def named(names: Iterable[str], among: Sequence[str]) -> list[str]:
 
 def envelope_of(sketch: Sketch, event: str) -> dict[str, Spot]:
     """A spot for each field of the envelope, in their order."""
-    fields = {field.name: field for field in sketch.fields}
+    columns = {*ENVELOPE, *(field.name for field in sketch.fields if NAME.fullmatch(field.name))}
+    fields = {field.name: field for field in sketch.fields if _is_usable(field.name, columns)}
     spots: dict[str, Spot] = {}
     for key in ENVELOPE:
         free = {name: one for name, one in fields.items() if name not in {spot.place for spot in spots.values()}}
@@ -61,9 +63,15 @@ def _spots(key: str, fields: dict[str, Field], sketch: Sketch, event: str) -> It
         if name in fields and _fits(key, fields[name], event, sketch.wire):
             required = fields[name].required or key not in _MAY_BE_ABSENT
             yield Spot(_place(key, name, name), replace(fields[name], name=key, required=required))
-    for name in named(sketch.headers, _NAMES[key]):
+    headers = [name for name in sketch.headers if is_place(f"{HEADER}{name}", cloudevents=False)]
+    for name in named(headers, _NAMES[key]):
         field = Field(key, _type(key), required=True, description="")
         yield Spot(_place(key, name, f"{HEADER}{name}"), field)
+
+
+def _is_usable(name: str, columns: Container[str]) -> bool:
+    """Whether a field can be named as a place: case alone must not tell it from a column."""
+    return is_place(name, cloudevents=False) and (name in columns or name.lower() not in columns)
 
 
 def _fits(key: str, field: Field, event: str, wire: WireFormat) -> bool:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from analytics_platform.contract.draft import SUFFIX, visible
+from analytics_platform.contract.draft import MARTS, REFERENCE, SUFFIX, visible
 from analytics_platform.contract.draw.plan import Wishes
 from analytics_platform.contract.draw.text import VERSION
 from analytics_platform.contract.load import load_sound
@@ -16,9 +16,15 @@ def draft_path(contracts: Path, wishes: Wishes) -> Path:
     """Where the draft belongs.
 
     Raises:
-        NotImportable: something is there.
+        NotImportable: something is there, or stands in its way, or its folder is not for events.
     """
+    if wishes.event in {REFERENCE, MARTS}:
+        why = "the folder of that name holds no events: give the event another name with --event"
+        raise NotImportable(f"{wishes.domain}/{wishes.event}", why)
     path = contracts / wishes.domain / wishes.event / f"{VERSION}{SUFFIX}"
+    for folder in (contracts, contracts / wishes.domain, path.parent):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise NotImportable(f"{wishes.domain}/{wishes.event}", f"{folder} is no folder")
     if os.path.lexists(path):
         raise NotImportable(f"{wishes.domain}/{wishes.event}", f"{path} is there already, and is never written over")
     return path

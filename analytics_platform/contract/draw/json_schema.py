@@ -6,7 +6,6 @@ of integers and the major of `schema_version` are no rules of their own.
 https://json-schema.org/draft/2020-12, and what older drafts write otherwise
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ import jsonschema_rs
 
 from analytics_platform.contract.draw.schema_part import Part, Refused, plain_parts
 from analytics_platform.contract.draw.schema_rule import rules_of
-from analytics_platform.contract.draw.sketch import Notes, Sketch, within
+from analytics_platform.contract.draw.sketch import Notes, Sketch, not_too_deep, printable, schema_of, shortly, within
 from analytics_platform.contract.json_schema import VERSION
 from analytics_platform.contract.model import Field, LogicalType
 from analytics_platform.errors import NotImportable
@@ -38,6 +37,7 @@ _READ = {
     "boolean": set[str](),
 }
 """Beside `type`, `enum`, `const` and `deprecated`, which all have."""
+_NO_SCHEMA = "it is no JSON Schema that can be read"
 
 
 def json_schema_sketch(schema: RegisteredSchema, source: str) -> Sketch:
@@ -49,8 +49,9 @@ def json_schema_sketch(schema: RegisteredSchema, source: str) -> Sketch:
     documents = {name: _parsed(text, source) for name, text in (*schema.references, ("", schema.text))}
     reader = _Reader(documents, Notes(source))
     try:
-        parts = plain_parts([Part(documents[""])], documents)
-        fields = reader.event(parts)
+        with not_too_deep(source):
+            parts = plain_parts([Part(documents[""])], documents)
+            fields = reader.event(parts)
     except Refused as refused:
         raise NotImportable(source, str(refused)) from None
     title = str(next((one.schema["title"] for one in parts if "title" in one.schema), ""))
@@ -69,15 +70,20 @@ def json_schema_sketch(schema: RegisteredSchema, source: str) -> Sketch:
 
 def _parsed(text: str, source: str) -> Any:
     try:
-        found = json.loads(text)
+        found = schema_of(text)
         dialect = found.get("$schema") if isinstance(found, dict) else None
         # Another dialect would be looked for in the net.
         known = dialect is None or (isinstance(dialect, str) and _DIALECT.fullmatch(dialect) is not None)
         jsonschema_rs.meta.validate(
             found if known else {**found, "$schema": "https://json-schema.org/draft/2020-12/schema"}
         )
-    except (ValueError, RecursionError, jsonschema_rs.ReferencingError) as error:
-        raise NotImportable(source, "it is no JSON Schema that can be read") from error
+    except jsonschema_rs.ValidationError as error:
+        where = "".join(f"/{step}" for step in error.instance_path) or "the whole"
+        raise NotImportable(source, f"{_NO_SCHEMA} ({printable(where)}: {shortly(error)})") from error
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        raise NotImportable(source, f"{_NO_SCHEMA} ({shortly(error)})") from error
+    except RecursionError as error:
+        raise NotImportable(source, f"{_NO_SCHEMA} (it nests too deep)") from error
     return found
 
 
@@ -153,7 +159,8 @@ class _Reader:
 
     def _item(self, parts: list[Part], path: str) -> Field | None:
         items = [part.beside(part.schema["items"]) for part in parts if "items" in part.schema]
-        if not items or any(isinstance(one.schema, list) for one in items):
+        differs = any("prefixItems" in part.schema for part in parts)
+        if not items or differs or any(isinstance(one.schema, list) for one in items):
             raise Refused("what the array holds is not given, or differs by its place")
         return self._field("item", items, f"{path}[]", None)
 
@@ -191,7 +198,7 @@ def _kind(parts: list[Part], notes: Notes, path: str) -> tuple[LogicalType, bool
     if types >= {"integer", "number"}:
         types -= {"integer"}
     if len(types) != 1:
-        raise Refused("it is one of several types, and a field has one" if types else "it says no type but null")
+        raise Refused("it is one of several types, and a field has one" if types else "no type but null fits all of it")
     (name,) = types
     kind = LogicalType(name)
     formats = {part.schema["format"] for part in parts if "format" in part.schema}

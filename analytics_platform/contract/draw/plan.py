@@ -53,7 +53,7 @@ def plan(sketch: Sketch, wishes: Wishes) -> Plan:
     Raises:
         NotImportable: identifiers are missing, or are none; says which fields could be.
     """
-    notes = Notes(sketch.source, list(sketch.left_out))
+    notes = Notes(sketch.source, dict.fromkeys(sketch.left_out))
     spots = _with_time(envelope_of(sketch, wishes.event), sketch, wishes.time_field)
     spots = {key: _tidy_spot(spot, notes) for key, spot in spots.items()}
     optional = {field.name for field in sketch.fields if not field.required}
@@ -99,13 +99,15 @@ def _payload(sketch: Sketch, spots: dict[str, Spot], wishes: Wishes, notes: Note
     for field in sketch.fields:
         if field.name in ENVELOPE:
             if field.name not in places:
-                notes.leave(field.name, _why_not(field))
+                notes.leave(field.name, _why_not(field, wishes.event))
         elif field.name not in places or field.name in wanted:
             rest.append(field)
     return tidied(rest, notes)
 
 
-def _why_not(field: Field) -> str:
+def _why_not(field: Field, event: str) -> str:
+    if field.name == "event_type" and event not in (field.rules.enum or (event,)):
+        return f"it is never {event}, and records find a contract by its name"
     wanted = "a required timestamp" if field.name == "occurred_at" else "a required string"
     if field.name in {"trace_id", "source"}:
         wanted = "a string"

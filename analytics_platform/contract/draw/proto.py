@@ -6,13 +6,14 @@ an enum, as their values are read (`proto_value.py`).
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from analytics_platform.contract.draw.personal import words_of
-from analytics_platform.contract.draw.sketch import Notes, Sketch, within
+from analytics_platform.contract.draw.sketch import Notes, Sketch, not_too_deep, within
 from analytics_platform.contract.model import Field, LogicalType, Rules
 from analytics_platform.contract.protoc import ProtoInvalid, descriptors
 from analytics_platform.errors import NotImportable
@@ -36,11 +37,15 @@ _SCALARS = {
     FieldDescriptor.CPPTYPE_BOOL: LogicalType.BOOLEAN,
     FieldDescriptor.CPPTYPE_STRING: LogicalType.STRING,
 }
-_IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"\s*;', re.MULTILINE)
+_IMPORT = re.compile(r"""\bimport\s+(?:\w+\s+)?["']([^"']+)["']\s*;""")
+"""Also in a comment: a file more does no harm."""
 
 
 def proto_file(path: Path) -> RegisteredSchema:
-    """A .proto file with the files that it imports from its own folder, as a registry would have it.
+    """A .proto file with the files that it imports, as a registry would have it.
+
+    Imports are looked for in the file's own folder and, as they are named from a root that nobody tells, in those
+    around it.
 
     Raises:
         OSError: a file cannot be read.
@@ -51,10 +56,12 @@ def proto_file(path: Path) -> RegisteredSchema:
     waiting = _IMPORT.findall(text)
     while waiting:
         name = waiting.pop()
-        beside = path.parent / name
-        if name in texts or ".." in Path(name).parts or Path(name).is_absolute() or not beside.is_file():
+        if name in texts or ".." in Path(name).parts or Path(name).is_absolute():
+            continue
+        there = next((folder / name for folder in path.absolute().parents if (folder / name).is_file()), None)
+        if there is None:
             continue  # Google's own come with protoc; of any other it says itself that it is missing
-        texts[name] = beside.read_text(encoding="utf-8")
+        texts[name] = there.read_text(encoding="utf-8")
         waiting += _IMPORT.findall(texts[name])
     return RegisteredSchema(WireFormat.PROTOBUF, text, tuple(texts.items()))
 
@@ -82,8 +89,9 @@ def proto_sketch(schema: RegisteredSchema, source: str, event: str | None) -> Sk
     chosen = next((one for one in messages if "_".join(words_of(one.name)) == event), messages[0])
     notes = Notes(source)
     notes.leave("every comment", "what protoc makes of a file has none; write descriptions")
-    fields = _fields(chosen, "", (chosen.full_name,), notes)
-    reached = {one.full_name for one in _reached(chosen, set())}
+    with not_too_deep(source):
+        fields = _fields(chosen, "", (chosen.full_name,), notes)
+        reached = {one.full_name for one in _reached(chosen, set())}
     for one in messages:
         if one.full_name not in reached:
             notes.leave(f"the message {one.name}", "a contract is about one event; --event chooses another")
@@ -106,11 +114,18 @@ def _field(field: FieldDescriptor, path: str, inside: tuple[str, ...], notes: No
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         notes.leave(path, "it is a map, and a column's fields have names")
         return None
-    if not field.is_repeated:
+    found: Field | None
+    if field.is_repeated:
+        item = _single(field, "item", f"{path}[]", inside, notes, required=True)
+        found = (
+            None if item is None else Field(field.name, LogicalType.ARRAY, required=False, description="", item=item)
+        )
+    else:
         required = field.is_required or not field.has_presence
-        return _single(field, field.name, path, inside, notes, required=required)
-    item = _single(field, "item", f"{path}[]", inside, notes, required=True)
-    return None if item is None else Field(field.name, LogicalType.ARRAY, required=False, description="", item=item)
+        found = _single(field, field.name, path, inside, notes, required=required)
+    if found is not None and field.has_default_value:
+        notes.leave(f"the default of {path}", "contracts have no defaults")
+    return None if found is None else replace(found, deprecated=field.GetOptions().deprecated)
 
 
 def _single(

@@ -7,7 +7,7 @@ A key of an object may be personal data where objects are used as maps; such key
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -23,6 +23,8 @@ from analytics_platform.errors import NotImportable
 _MOST_KEYS = 100
 """An object of more distinct keys, over all records, is a map."""
 _MOST_AT_ROOT = 1000
+_FEW = 3
+"""Fewer objects, or keys, show nothing."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _TIMES, _DAYS = re.compile(TIMESTAMP), re.compile(DATE)
 _KINDS = {
@@ -87,7 +89,13 @@ class _Seen:
         if len(self.keys) > _MOST_KEYS or not any(_IDENTIFIER.fullmatch(key) for key in self.keys):
             return True
         most = max(seen.count for seen in self.keys.values())
-        return self.objects >= 3 and len(self.keys) >= 3 and 2 * most < self.objects
+        return self.objects >= _FEW <= len(self.keys) and 2 * most < self.objects
+
+    @property
+    def alone(self) -> set[str]:
+        """Keys that are more likely data than names beside some that are: many, and each there once."""
+        found = {key for key, seen in self.keys.items() if seen.count == 1}
+        return found if self.objects >= _FEW <= len(found) > len(self.keys) - len(found) else set()
 
 
 def sample_sketch(records: Sequence[Record], source: str, event: str) -> Sketch:
@@ -117,6 +125,9 @@ def sample_sketch(records: Sequence[Record], source: str, event: str) -> Sketch:
     versions = [
         place for place in _typed(found, VERSIONS) if all(VERSION.fullmatch(_at(one, place) or "") for one in found)
     ]
+    for _, name in versions[:1]:
+        if any(not (_at(one, versions[0]) or "").startswith("1.") for one in found):
+            notes.leave(f"that {name} begins with another number than 1", "a contract that begins is of version 1.0.0")
     fields = tuple(_fields(root, "", notes))
     return Sketch(
         source=source,
@@ -191,13 +202,14 @@ def _headers(found: Sequence[_Event], told: set[_Place]) -> Iterator[str]:
 
 def _fields(seen: _Seen, path: str, notes: Notes) -> Iterator[Field]:
     """The fields of an object, in the order in which they first came."""
-    strange = [key for key in seen.keys if not _IDENTIFIER.fullmatch(key)]
-    if strange:
-        where = f" of {path}" if path else ""
-        why = "they are no names (and not shown: keys of records may be personal data)"
-        notes.leave(f"{len(strange)} {'key' if len(strange) == 1 else 'keys'}{where}", why)
+    strange = {key for key in seen.keys if not _IDENTIFIER.fullmatch(key)}
+    alone = seen.alone - strange
+    for keys, why in ((strange, "they are no names"), (alone, "each is in one record alone")):
+        if keys:
+            what = f"{len(keys)} {'key' if len(keys) == 1 else 'keys'}{f' of {path}' if path else ''}"
+            notes.leave(what, f"{why} (and not shown: keys of records may be personal data)")
     for key, inner in seen.keys.items():
-        if key not in strange:
+        if key not in strange | alone:
             field = _field(key, inner, within(path, key), notes, always=inner.count - inner.nulls == seen.objects)
             if field is not None:
                 yield field
@@ -244,10 +256,12 @@ def _kind(seen: _Seen) -> tuple[LogicalType | None, str]:
 
 
 def _reads(value: str, kind: LogicalType) -> bool:
-    """Whether the gate takes it: a day that does not exist has the form of one."""
+    """Whether a column takes it: a day that does not exist has the form of one, and some are no day in UTC."""
     try:
-        msgspec.convert(value, SCALARS[kind])
-    except msgspec.ValidationError:
+        found = msgspec.convert(value, SCALARS[kind])
+        if isinstance(found, datetime):
+            found.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
         return False
     return True
 

@@ -4,7 +4,7 @@ https://json-schema.org/draft/2020-12/json-schema-core#section-8.2 and #section-
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +12,8 @@ from urllib.parse import unquote
 _MOST = 1000
 """Schemas that may stand for one value, each reference counted: a few that double make more than anybody can read."""
 _DEEPEST = 64
+_OF_CONSTANT = {"const", "type", "title", "description"}
+"""Keywords of a branch that is one text."""
 
 
 class Refused(Exception):
@@ -66,6 +68,7 @@ def _plain(part: Part, documents: Mapping[str, Any], depth: int, seen: Iterator[
         raise Refused("its schema is too large")
     if schema is True:
         schema = {}
+    part = _in_its_document(part, documents)
     rest = {key: value for key, value in schema.items() if key not in {"$ref", "allOf", "anyOf", "oneOf"}}
     if rest:
         yield Part(rest, part.base, part.followed, part.nullable)
@@ -77,11 +80,28 @@ def _plain(part: Part, documents: Mapping[str, Any], depth: int, seen: Iterator[
     for keyword in ("anyOf", "oneOf"):
         branches = schema.get(keyword)
         if branches is not None:
-            others = [one for one in branches if not _is_null(one)]
-            if len(others) != 1:
-                raise Refused("it is one of several things, and a field has one type")
-            nullable = part.nullable or len(others) < len(branches)
-            yield from _plain(Part(others[0], part.base, part.followed, nullable), documents, depth + 1, seen)
+            found = _one_branch(branches)
+            nullable = part.nullable or any(map(_is_null, branches))
+            yield from _plain(Part(found, part.base, part.followed, nullable), documents, depth + 1, seen)
+
+
+def _one_branch(branches: Sequence[Any]) -> Any:
+    """The only one beside null; several constants, as an enum is written where each has a title, are one."""
+    others = [one for one in branches if not _is_null(one)]
+    constants = [one.get("const") for one in others if isinstance(one, dict) and one.keys() <= _OF_CONSTANT]
+    if len(others) > 1 and len(constants) == len(others) and all(isinstance(one, str) for one in constants):
+        return {"enum": constants}
+    if len(others) != 1:
+        raise Refused("it is one of several things, and a field has one type")
+    return others[0]
+
+
+def _in_its_document(part: Part, documents: Mapping[str, Any]) -> Part:
+    """The part with its own name as base where it is a document inside another: its references start from itself."""
+    name = None if part.schema is True else part.schema.get("$id")
+    if not isinstance(name, str) or name.startswith("#") or part.schema is documents.get(part.base):
+        return part
+    return replace(part, base=name)
 
 
 def _is_null(schema: Any) -> bool:
@@ -95,8 +115,10 @@ def _is_null(schema: Any) -> bool:
 def _target(part: Part, reference: str, documents: Mapping[str, Any]) -> Part:
     document, _, pointer = reference.partition("#")
     base = document or part.base
-    own = documents[part.base]
-    if document and isinstance(own, dict) and own.get("$id", "").partition("#")[0] == document:
+    own = documents.get(part.base)
+    # Draft 4 calls it `id`.
+    names = [own.get("$id"), own.get("id")] if isinstance(own, dict) else []
+    if document and any(isinstance(name, str) and name.partition("#")[0] == document for name in names):
         base = part.base
     if base not in documents:
         raise Refused(f"its schema stands elsewhere ({reference})")

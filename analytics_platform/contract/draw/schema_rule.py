@@ -65,7 +65,7 @@ def _bound(schemas: Sequence[Mapping[str, Any]], name: str, kind: LogicalType) -
             bound = None
         if bound is None or (kind is LogicalType.INTEGER and keyword == end and bound in INTEGERS):
             continue
-        if math.isfinite(bound):
+        if isinstance(bound, int) or math.isfinite(bound):
             found.append(int(bound) if bound == int(bound) else bound)
     if not found:
         return None
@@ -83,8 +83,12 @@ def _pattern(schemas: Sequence[Mapping[str, Any]], known: Sequence[str], notes: 
         if (pattern := schema.get("pattern")) is None or pattern in known:
             continue
         # Flags, named groups and nested classes: whoever wrote them for JSON Schema did not mean Rust's.
+        fault = pattern_fault(pattern)
         if OF_RUST_ALONE.search(pattern):
             notes.leave(f"the pattern of {path}", "it means something else, or nothing, in Rust's regular expressions")
+        elif fault is not None:
+            # Before anything is put around it, which could mend what is broken into something that nobody meant.
+            notes.leave(f"the pattern of {path}", f"regular expressions of Rust cannot say it ({fault})")
         elif (whole := _of_whole(pattern)) not in patterns:
             patterns.append(whole)
     for _ in patterns[1:]:

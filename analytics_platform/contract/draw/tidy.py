@@ -62,7 +62,7 @@ def tidy(field: Field, notes: Notes, path: str, depth: int = _TOP) -> Field | No
 
 def _rules(field: Field, notes: Notes, path: str) -> Rules:
     rules = field.rules
-    for name in ("minimum", "maximum", "exclusive_minimum", "exclusive_maximum", "multiple_of"):
+    for name in RULES:
         bound = getattr(rules, name)
         if bound is not None and not abs(bound) <= LARGEST:
             rules = _without(rules, notes, path, "rules hold numbers between -2^53 and 2^53", name)

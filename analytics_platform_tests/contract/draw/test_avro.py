@@ -26,7 +26,7 @@ def test_a_schema_as_people_write_them() -> None:
     assert [one for one in event.fields[6:] if one.name not in {"payer", "payee"}] == [
         field("payment_id", description="Ours."),
         field("attempt", "integer"),
-        field("authorized_at", "timestamp"),
+        field("authorized_at", "integer"),
         field("value_day", "date", required=False),
         field("amount_cents", "integer"),
         field("rate", "number", required=False),
@@ -42,9 +42,10 @@ def test_a_schema_as_people_write_them() -> None:
 
 def test_what_is_left_out_is_named() -> None:
     assert list(left_out(of_avro(PAYMENT))) == [
+        "every value in Avro's frame",
         "the logical type uuid of eventId",
         "the default of attempt",
-        "the nanoseconds of authorized_at",
+        "that authorized_at is a time",
         "amount",
         "the default of the enum method",
         "the default of the enum fallback",
@@ -78,9 +79,14 @@ def test_types_of_other_schemas() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "no Avro schema"),
-        ('{"type": "record"}', "no Avro schema"),
-        ('{"type": "record", "name": "a", "fields": [{"name": "x", "type": "Unknown"}]}', "no Avro schema"),
+        ("{", "no Avro schema that can be read .Expecting property name .*line 1"),
+        ('{"type": "record"}', "no Avro schema .*.name. is a required field"),
+        ('{"type": ["null", "long"], "logicalType": "date"}', "a name, a type or a list is missing, or something else"),
+        ('{"type": "record", "name": "a", "fields": [{"name": "x", "type": "Unknown"}]}', "no type is called Unknown"),
+        ('{"type": "record", "name": "a", "fields": [{"name": "x"}]}', "Record field 'x' is missing 'type'"),
+        ('{"type": "record", "name": "a", "fields": [{"name": 7, "type": "int"}]}', "the record has a name that is no"),
+        ('{"type": "record", "name": "a", "doc": "\\ud800", "fields": []}', "surrogates not allowed"),
+        ("[" * 100_000, "it nests too deep"),
         ('{"type": "enum", "name": "a", "symbols": ["x"]}', "it is no record"),
         ('"string"', "it is no record"),
     ],
@@ -88,6 +94,18 @@ def test_types_of_other_schemas() -> None:
 def test_no_record(text: str, why: str) -> None:
     with pytest.raises(NotImportable, match=why):
         avro_sketch(RegisteredSchema(WireFormat.AVRO, text), "x.avsc")
+
+
+def test_deeper_than_anybody_reads() -> None:
+    text = f"""{'{"type": "array", "items": ' * 900}"int"{"}" * 900}"""
+    with pytest.raises(NotImportable, match="nests too deep"):
+        of_avro(record({"name": "x", "type": json.loads(text)}))
+
+
+def test_an_enum_without_symbols() -> None:
+    found = of_avro(record({"name": "kind", "type": {"type": "enum", "name": "Kind", "symbols": []}}))
+    assert left_out(found)["the enum of kind"] == "it has no symbols"
+    assert payload(found) == {"kind": field("kind")}
 
 
 def test_names_that_multiply_are_refused() -> None:

@@ -70,6 +70,20 @@ def test_faults_that_were_there_before_are_nobodys_now(tmp_path: Path) -> None:
     check_draft(contracts, WISHES, text_of(WISHES))
 
 
+@pytest.mark.parametrize("name", ["reference", "marts"])
+def test_a_folder_that_is_not_for_events(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotImportable, match=f"shop/{name}: .* holds no events"):
+        draft_path(tmp_path, replace(WISHES, event=name))
+
+
+@pytest.mark.parametrize("file", ["contracts", "contracts/shop", "contracts/shop/order_paid"])
+def test_a_file_where_a_folder_belongs(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("a file")
+    with pytest.raises(NotImportable, match=f"{file} is no folder"):
+        draft_path(tmp_path / "contracts", WISHES)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "contracts").write_text("a file")
     with pytest.raises(NotImportable):

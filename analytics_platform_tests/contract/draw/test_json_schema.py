@@ -105,6 +105,13 @@ def test_rules(schema: dict[str, Any], expected: Rules) -> None:
     assert x(schema).rules == expected
 
 
+def test_a_choice_of_constants_is_an_enum() -> None:
+    choice = [{"const": "a", "title": "The first."}, {"const": "b", "type": "string"}]
+    assert x({"oneOf": choice}) == field("x", rules=Rules(enum=("a", "b")))
+    assert x({"anyOf": [*choice, {"type": "null"}]}) == field("x", required=False, rules=Rules(enum=("a", "b")))
+    assert "x" in left_out(of_json(one({"oneOf": [*choice, {"const": 1}]})))
+
+
 def test_bounds_as_draft_4_has_them() -> None:
     schema = {"type": "integer", "minimum": 1, "exclusiveMinimum": True, "maximum": 9, "exclusiveMaximum": False}
     found = x(schema, **{"$schema": "http://json-schema.org/draft-04/schema#"})
@@ -175,8 +182,9 @@ def test_a_description_with_a_variable() -> None:
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        ({"type": "strin"}, "no JSON Schema"),
-        ([], "no JSON Schema"),
+        (one({"type": "strin"}), r"no JSON Schema that can be read \(/properties/x/type: .strin. is not"),
+        ([], "no JSON Schema that can be read .the whole: "),
+        (one({"type": "string", "enum": ["\ud800"]}), "surrogates not allowed"),
         ({"type": "array", "items": {"type": "string"}}, "no objects"),
         ({"oneOf": [{"type": "object"}, {"type": "array"}]}, "one of several things"),
         (True, "says no type"),
@@ -185,6 +193,45 @@ def test_a_description_with_a_variable() -> None:
 def test_no_object(schema: Any, why: str) -> None:
     with pytest.raises(NotImportable, match=why):
         of_json(schema)
+
+
+def test_deeper_than_anybody_reads() -> None:
+    text = f"""{'{"type": "array", "items": ' * 700}true{"}" * 700}"""
+    with pytest.raises(NotImportable, match="nests too deep"):
+        of_json(one(json.loads(text)))
+
+
+def test_bounds_that_no_rule_holds() -> None:
+    rules = {"x": ({"type": "number", "maximum": 10**400}, "maximum"), "y": ({"minLength": 2**70}, "minLength")}
+    for schema, keyword in rules.values():
+        found = of_json(one({"type": "string", **schema}))
+        assert left_out(found)[f"{keyword} of x"] == "rules hold numbers between -2^53 and 2^53"
+        assert payload(found)["x"].rules == Rules()
+
+
+@pytest.mark.parametrize("pattern", ["\\", "*", "a)", "(?=a)", "^[a-z"])
+def test_a_pattern_that_is_none_is_not_mended(pattern: str) -> None:
+    found = of_json(one({"type": "string", "pattern": pattern}))
+    assert "the pattern of x" in left_out(found)
+    assert payload(found)["x"].rules == Rules()
+
+
+def test_an_array_that_differs_by_its_place() -> None:
+    schema = {"type": "array", "prefixItems": [{"type": "integer"}], "items": {"type": "string"}}
+    assert left_out(of_json(one(schema)))["x"] == "what the array holds is not given, or differs by its place"
+
+
+def test_a_document_inside_another_is_not_read_as_the_other() -> None:
+    """`#/$defs/a` is that of the innermost document, and not of the file."""
+    inner = {"$id": "inner.json", "properties": {"n": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": "integer"}}}
+    found = left_out(of_json(one(inner, **{"$defs": {"a": {"type": "string"}}})))
+    assert found["x.n"] == "its schema stands elsewhere (#/$defs/a)"
+
+
+def test_the_name_of_the_file_as_draft_4_has_it() -> None:
+    draft = {"$schema": "http://json-schema.org/draft-04/schema#", "id": "http://a/b.json", "$id": 5}
+    schema = one({"$ref": "http://a/b.json#/definitions/a"}, definitions={"a": {"type": "integer"}}, **draft)
+    assert payload(of_json(schema))["x"] == field("x", "integer")
 
 
 def test_a_dialect_that_would_have_to_be_fetched() -> None:

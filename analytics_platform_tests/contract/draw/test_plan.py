@@ -118,3 +118,22 @@ def test_a_field_of_the_envelope_that_may_be_absent() -> None:
     found = loaded(made)
     assert found.fields[1].required
     assert [(one.name, one.type, one.required) for one in found.fields[6:]] == [("time", LogicalType.TIMESTAMP, False)]
+
+
+def test_names_that_no_place_can_have() -> None:
+    """A contract names no field with a space or a dash, and none that case alone tells from another."""
+    names = ["event-id", "Id", "ID", "id", "event type", "Source", "Trace_Id", "Time", "time", "Event.Version"]
+    kinds = {name: TIME if name.lower() == "time" else STRING for name in names}
+    found = loaded(drawn(event(**kinds)))
+    assert (found.envelope["idempotency_key"], found.envelope["occurred_at"]) == ("id", "time")
+    assert {found.envelope[key] for key in ("event_type", "schema_version", "trace_id", "source")} == {
+        "header:event_type",
+        "header:schema_version",
+        "header:trace_id",
+        "header:source",
+    }
+
+
+def test_a_type_that_is_never_this_event_says_so() -> None:
+    found = left_out(event(id=STRING, event_type={"const": "order.placed"}))
+    assert found["event_type"] == "it is never order_placed, and records find a contract by its name"

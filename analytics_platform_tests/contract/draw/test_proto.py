@@ -76,12 +76,37 @@ def test_what_the_platform_writes_comes_back_but_for_what_protobuf_cannot_say() 
         ('syntax = "proto3"; message A { strin x = 1; }', r"protoc refuses it \(1:"),
         ('syntax = "proto3"; import "gone.proto"; message A {}', "protoc refuses it"),
         ('syntax = "proto3"; enum A { X = 0; }', "there is no message in it"),
+        ("", "there is no message in it"),
+        (
+            f'syntax = "proto3"; message A {{ {"".join(f"string f{n} = {n};" for n in range(1, 6000))} }}',
+            "exceeded maximum size",
+        ),
     ],
 )
 def test_no_message(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "x.proto").write_text(text)
     with pytest.raises(NotImportable, match=why):
         proto_sketch(proto_file(tmp_path / "x.proto"), "x.proto", None)
+
+
+def test_imports_named_from_a_root_and_as_anybody_writes_them(tmp_path: Path) -> None:
+    folder = tmp_path / "shop" / "v1"
+    folder.mkdir(parents=True)
+    (folder / "money.proto").write_text('syntax = "proto3"; package shop.v1; message Money { int64 units = 1; }')
+    (folder / "kind.proto").write_text('syntax = "proto3"; package shop.v1; enum Kind { NONE = 0; }')
+    text = """syntax = 'proto3'; package shop.v1; import 'shop/v1/money.proto';
+        import public "kind.proto"; import "google/protobuf/wrappers.proto";
+        message Paid { string id = 1; Money money = 2; Kind kind = 3; google.protobuf.BoolValue ok = 4; }"""
+    (folder / "paid.proto").write_text(text)
+    event = loaded(drawn(proto_sketch(proto_file(folder / "paid.proto"), "paid.proto", None)))
+    assert [one.name for one in event.fields[6:]] == ["money", "kind", "ok"]
+
+
+def test_what_proto_says_of_its_fields_beside_their_types() -> None:
+    text = 'syntax = "proto2"; message A { required string id = 1; optional int32 n = 2 [deprecated = true, default = 5]; }'
+    made = drawn(proto_sketch(RegisteredSchema(WireFormat.PROTOBUF, text), "x.proto", None))
+    assert "the default of n" in [one.what for one in made.left_out]
+    assert loaded(made).fields[6].deprecated
 
 
 def test_fields_of_proto2_that_are_required() -> None:

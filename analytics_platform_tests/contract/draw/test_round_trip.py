@@ -87,14 +87,14 @@ def test_every_type(of: EventContract) -> None:
     assert in_any_order(again_avro(of)) == in_any_order(avro_schema(of))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(of=contracts(), closed=st.booleans())
 def test_json_schema(of: EventContract, closed: bool) -> None:
     assert in_any_order(again_json(of, *key_of(of), closed=closed)) == in_any_order(json_schema(of, closed=closed))
     assert drawn(of_json(json_schema(of)), *key_of(of)).left_out == ()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(of=contracts())
 def test_avro(of: EventContract) -> None:
     assert in_any_order(again_avro(of, *key_of(of))) == in_any_order(avro_schema(of))

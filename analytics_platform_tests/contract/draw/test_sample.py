@@ -3,7 +3,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from analytics_platform.contract.decode import decode
 from analytics_platform.contract.draw.sample import sample_sketch
 from analytics_platform.contract.draw.sketch import Sketch
 from analytics_platform.contract.draw.text import draft_text
@@ -11,6 +14,7 @@ from analytics_platform.contract.model import LogicalType
 from analytics_platform.errors import NotImportable
 from analytics_platform_tests.contract.draw.drawn import drawn, left_out, loaded, payload
 from analytics_platform_tests.contract.draw.test_avro import field
+from analytics_platform_tests.contract.example import one_connection, records
 
 ENVELOPE = {"id": "e-1", "type": "order_placed", "version": "1.0.0", "time": "2013-01-01T10:17:00Z"}
 
@@ -123,6 +127,51 @@ def test_no_value_and_no_key_of_a_map_stands_in_the_draft() -> None:
     told = draft_text(made) + "".join(map(str, made.left_out))
     assert [word for word in [*secret, "secret_id"] if word in told] == []
     assert "1 key of reference" in told
+
+
+TEXTS = st.one_of(
+    st.text(max_size=3),
+    st.sampled_from(["2013-01-31", "2013-02-30", "2013-01-01T10:17:00Z", "2013-01-01 10:17:00.1234567+14:00"]),
+    st.sampled_from(["0001-01-01", "9999-12-31T23:59:59-14:00", "2013-01-01T24:00:00Z", "2016-12-31T23:59:60Z"]),
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**64), 2**64), st.floats(allow_nan=False, allow_infinity=False), TEXTS
+)
+NAMES = st.sampled_from(["a", "b", "email", "at"])
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(values=st.lists(st.dictionaries(NAMES, VALUES), min_size=1, max_size=4))
+def test_every_record_that_a_draft_is_made_from_fits_it(values: list[dict[str, Any]]) -> None:
+    events = [{**ENVELOPE, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "source": "shop", **one} for one in values]
+    event = loaded(drawn(sampled(*events)))
+    sent = records([json.dumps(one).encode() for one in events], topic=event.topic)
+    found = decode(sent, [event], connection=one_connection())
+    assert found.rejected.select("codes", "reasons").rows() == []
+    assert found.rows[event.name].height == len(events)
+
+
+def test_keys_that_are_data_beside_some_that_are_names() -> None:
+    """A counter of each customer in the event itself, and in an object that has a total."""
+    sketch = of(*({"n": 1, f"secret_{i}": 1, "scores": {"total": 1, f"secret_{i}": 1}} for i in range(9)))
+    told = draft_text(drawn(sketch)) + str(left_out(sketch))
+    assert "secret_" not in told
+    assert [name for name in left_out(sketch) if "keys" in name] == ["9 keys", "9 keys of scores"]
+    assert list(payload(sketch)) == ["n", "scores"]
+
+
+def test_optional_fields_that_are_rare() -> None:
+    assert list(payload(of({"a": 1, "b": 1}, {"a": 1, "c": 1}, {"a": 1, "d": 1}, {"a": 1}))) == ["a", "b", "c", "d"]
+
+
+def test_a_version_that_a_new_contract_has_not() -> None:
+    found = left_out(of({"version": "3.1.0", "a": 1}))
+    assert found == {"that version begins with another number than 1": "a contract that begins is of version 1.0.0"}
 
 
 def test_personal_fields_are_restricted_and_dropped_until_somebody_says_otherwise() -> None:

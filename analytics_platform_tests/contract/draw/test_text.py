@@ -8,8 +8,8 @@ from analytics_platform_tests.contract.draw.test_json_schema import of_json, one
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda text: "${" not in text)
 
 
-@settings(max_examples=150, deadline=None)
-@given(words=TEXTS, values=st.lists(TEXTS, min_size=1, max_size=4, unique=True))
+@settings(max_examples=25, deadline=None)
+@given(words=TEXTS, values=st.lists(TEXTS, min_size=1, max_size=24, unique=True))
 def test_any_text_comes_back(words: str, values: list[str]) -> None:
     found = payload(of_json(one({"type": "string", "description": words, "enum": values})))["x"]
     assert (found.description, found.rules) == (words.strip(), Rules(enum=tuple(values)))
