@@ -6,8 +6,13 @@ from datetime import timedelta
 
 import dagster as dg
 import polars as pl
+from dagster._core.definitions.definitions_load_context import (  # no public name for it yet (1.13)
+    DefinitionsLoadContext,
+    DefinitionsLoadType,
+)
 from polars._typing import PolarsDataType
 
+from analytics_platform.contract.lineage import column_lineage
 from analytics_platform.contract.model import (
     Domain,
     EventContract,
@@ -179,8 +184,21 @@ def _gold(domain: Domain, mart: MartContract, settings: Settings) -> dg.AssetSpe
                 _columns(gold_columns(mart), mart.fields, unique=_single(mart.grain)),
             ),
             "contract_versions": mart.header.version,
+            **_lineage(domain, mart),
         },
     )
+
+
+def _lineage(domain: Domain, mart: MartContract) -> dict[str, object]:
+    """From which columns a mart's columns come. A run does not need to know, and would start later for it."""
+    if DefinitionsLoadContext.get().load_type is DefinitionsLoadType.RECONSTRUCTION:
+        return {}
+    deps = {
+        column: [dg.TableColumnDep(asset_key(one.layer, one.table), one.column) for one in sources]
+        for column, sources in column_lineage(domain, mart).items()
+        if sources
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)} if deps else {}
 
 
 def _metadata(layer: str, name: str, settings: Settings, columns: Sequence[dg.TableColumn]) -> dict[str, object]:

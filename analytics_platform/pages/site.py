@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analytics_platform.contract.lineage import column_lineage
 from analytics_platform.contract.model import (
     Catalog,
     Domain,
@@ -146,6 +147,7 @@ class _Maker:
             "../",
             domain=domain,
             mart=mart,
+            made_of=column_lineage(domain, mart),
             drawing=drawn(f"Lineage of {title}", around(edges(domain), focus), focus),
             freshness=freshness(self.measured, title, mart.freshness),
             table=self.measured.tables.get(title),

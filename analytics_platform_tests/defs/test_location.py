@@ -1,13 +1,19 @@
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Catalog
 from analytics_platform.defs.location import code_location
 from analytics_platform.errors import ContractError
 from analytics_platform.settings import Settings
 from analytics_platform_tests.defs.catalog import flights
+from analytics_platform_tests.defs.conftest import CONTRACTS
 
 
 def now() -> datetime:
@@ -76,6 +82,31 @@ def test_the_code_version_changes_with_any_version_of_the_contract(location: dg.
 
     assert len(versions) == 2
     assert spec(location, "silver", "flight_departed").metadata["contract_versions"] == "1.0.0, 1.10.0"
+
+
+def test_columns_of_a_mart_say_what_they_are_made_of():
+    shipped = code_location(load_catalog(CONTRACTS), (), Settings(), now)
+    lineage = spec(shipped, "gold", "carrier_daily").metadata["dagster/column_lineage"]
+    assert isinstance(lineage, dg.TableColumnLineage)
+    assert lineage.deps_by_column["airline"] == [dg.TableColumnDep(dg.AssetKey(["reference", "airlines"]), "name")]
+    assert {dep.asset_key.path[0] for deps in lineage.deps_by_column.values() for dep in deps} == {
+        "silver",
+        "reference",
+    }
+
+
+def test_a_run_does_not_read_sql_for_what_it_does_not_show(tmp_path: Path):
+    """sqlglot takes longer to import than a mart takes to update."""
+    program = """
+import sys
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
+DefinitionsLoadContext.set(DefinitionsLoadContext(DefinitionsLoadType.RECONSTRUCTION))
+import analytics_platform.definitions
+print("sqlglot" in sys.modules)
+"""
+    environment = {**os.environ, "ANALYTICS_CONTRACTS": str(CONTRACTS), "ANALYTICS_LAKE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_what_people_see_of_a_table(location: dg.Definitions):
