@@ -175,6 +175,8 @@ def _refresh(
             return None
         replaced = _replaced(below, mart, have, changed)
         starts = None if stale or replaced is None else _touched(inputs, mart, have, rewritten, replaced)
+        if starts is not None and window.at_the_end(starts):
+            starts = None  # no predicate can name where the windows of the year 9999 end
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
         references = {name: Snapshot.of(found) if found else None for name, found in tables.items()}
         rows = _rows(domain, mart, _Sources(inputs, below, references), covered)

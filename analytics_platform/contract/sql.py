@@ -36,6 +36,13 @@ _CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "lo
 """Names that DuckDB takes as functions without parentheses."""
 _JSON_READERS = {"->", "->>", "json_extract", "json_extract_string", "json_value", "json_exists", "json_type"}
 _PLAIN_PATH = re.compile(r"\$(\.\w+)+")
+_NOT_OF_ONE_ROW = {
+    "WINDOW": "a window function",
+    "SUBQUERY": "a subquery",
+    "STAR": "columns without their names",
+    "POSITIONAL_REFERENCE": "a column by its number",
+}
+"""What an expression over the named columns of one row has none of, by DuckDB's classes."""
 _ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat"}
 """Aggregates whose result depends on the order of rows, unless they are given one."""
 
@@ -148,8 +155,8 @@ class Bench:
         Raises:
             SqlRefused: It is not one expression.
         """
-        tree = self._tree(f"SELECT (\n{sql}\n)")
-        return {str(name).lower() for node in _nodes(tree) for name in node.get("column_names") or ()}
+        nodes = list(_nodes(self._tree(f"SELECT (\n{sql}\n)")))
+        return {str(name).lower() for node in nodes for name in node.get("column_names") or ()} | _called_on(nodes)
 
     def paths(self, sql: str, column: str) -> list[tuple[str, ...]] | None:
         """The paths at which an expression reads a column of JSON; None where it does not say them, and may read all.
@@ -158,6 +165,8 @@ class Bench:
             SqlRefused: It is not one expression.
         """
         nodes = list(_nodes(self._tree(f"SELECT (\n{sql}\n)")))
+        if column in _called_on(nodes):
+            return None
         reads = [
             node for node in nodes if [str(name).lower() for name in node.get("column_names") or ()][-1:] == [column]
         ]
@@ -176,7 +185,7 @@ class Bench:
             if _tables_in(tree) != {"candidate"}:
                 raise SqlRefused("another table", allowed)
             classes = {node.get("class") for node in _nodes(tree)}
-            for word, found in (("WINDOW", "a window function"), ("SUBQUERY", "a subquery")):
+            for word, found in _NOT_OF_ONE_ROW.items():
                 if word in classes:
                     raise SqlRefused(found, allowed)
             self._refuse_unsteady(tree)
@@ -186,6 +195,8 @@ class Bench:
                 raise SqlRefused(f"an expression of type {', '.join(kinds)}", allowed)
             if result.fetchall():
                 raise SqlRefused("an aggregate", allowed)
+            # As it will run: inside of TRY, and over rows that have another name and no rowid.
+            self._connection.execute(f"SELECT TRY({{'value': (\n{sql}\n)}}) FROM (FROM candidate) AS its_rows").fetchall()
         except duck.Error as error:
             refused = _refused(error)
             raise SqlRefused(refused.found, allowed) from error
@@ -290,6 +301,11 @@ def _split(name: str) -> tuple[str, str]:
     return layer, table
 
 
+def _called_on(nodes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """In lower case, what stands before the dot of functions: `name.upper()` reads as `upper` of the schema `name`."""
+    return {str(node.get(key) or "").lower() for node in nodes for key in ("catalog", "schema")} - {""}
+
+
 def _path_read(node: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
     """The path at which a function reads a column of JSON, empty where that is all of it; None if it is another function."""
     if str(node.get("function_name", "")).lower() not in _JSON_READERS:
@@ -305,7 +321,8 @@ def _path_read(node: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
     if text.startswith("/"):
         return tuple(text[1:].split("/")) if "~" not in text else ()
     if not text.startswith("$"):
-        return (text,)
+        # DuckDB takes these for all of the value, for every member, and for a pointer.
+        return () if text in {"", "*"} or '"' in text else (text,)
     return tuple(text[2:].split(".")) if _PLAIN_PATH.fullmatch(text) else ()
 
 
