@@ -159,7 +159,9 @@ def _overlapping(first: pl.DataFrame, contract: EventContract, snapshot: Snapsho
         low, high = first["occurred_at"].min(), first["occurred_at"].max()
         assert isinstance(low, datetime)  # noqa: S101 - occurred_at is required and typed
         assert isinstance(high, datetime)  # noqa: S101
-        return snapshot.touching("occurred_at", [(_moved(low, -reach), _moved(high, reach + timedelta(microseconds=1)))])
+        return snapshot.touching(
+            "occurred_at", [(_moved(low, -reach), _moved(high, reach + timedelta(microseconds=1)))]
+        )
     minutes = first[time].dt.truncate("1m").unique().to_list()
     return snapshot.touching(time, [(minute, _moved(minute, timedelta(minutes=1))) for minute in minutes])
 

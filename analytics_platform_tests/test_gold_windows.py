@@ -244,7 +244,9 @@ def test_nights_without_a_midnight_and_with_two(tmp_path: Path, zone: str, night
         list(of.silver("order_placed").select("placed_at", "cents").iter_rows()),
         lambda at: [at.astimezone(ZoneInfo(zone)).date()],
     )
-    assert {day: (orders, cents) for day, orders, cents in of.gold("sales_daily").drop("product", "title").iter_rows()} == days
+    assert {
+        day: (orders, cents) for day, orders, cents in of.gold("sales_daily").drop("product", "title").iter_rows()
+    } == days
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])

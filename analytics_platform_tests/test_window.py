@@ -137,9 +137,10 @@ overlapping = st.one_of(
     st.tuples(st.sampled_from([900, 3600, 7200]), st.integers(2, 7)).map(
         lambda pair: Window("w", timedelta(seconds=pair[0] * pair[1]), "UTC", {}, timedelta(seconds=pair[0]))
     ),
-    st.tuples(st.integers(2, 10), st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe", "Atlantic/Azores", "America/Santiago"])).map(
-        lambda pair: Window("w", timedelta(days=pair[0]), pair[1], {}, timedelta(days=1))
-    ),
+    st.tuples(
+        st.integers(2, 10),
+        st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe", "Atlantic/Azores", "America/Santiago"]),
+    ).map(lambda pair: Window("w", timedelta(days=pair[0]), pair[1], {}, timedelta(days=1))),
 )
 
 

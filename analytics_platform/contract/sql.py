@@ -196,7 +196,9 @@ class Bench:
             if result.fetchall():
                 raise SqlRefused("an aggregate", allowed)
             # As it will run: inside of TRY, and over rows that have another name and no rowid.
-            self._connection.execute(f"SELECT TRY({{'value': (\n{sql}\n)}}) FROM (FROM candidate) AS its_rows").fetchall()
+            self._connection.execute(
+                f"SELECT TRY({{'value': (\n{sql}\n)}}) FROM (FROM candidate) AS its_rows"
+            ).fetchall()
         except duck.Error as error:
             refused = _refused(error)
             raise SqlRefused(refused.found, allowed) from error

@@ -107,6 +107,8 @@ def test_a_process_that_follows_by_contracts_sees_a_new_patch(tmp_path: Path) ->
         ("AS BIGINT", "AS INTEGER", "11: set.cents: found an expression of type INTEGER, allowed is one expression of type BIGINT over value and kafka_timestamp"),
         ("CAST(value->>'cents' AS BIGINT)", "(SELECT 1::BIGINT)", "11: set.cents: found a subquery, allowed is one expression of type BIGINT over value and kafka_timestamp"),
         ("CAST(value->>'cents' AS BIGINT)", "CAST(random() AS BIGINT)", "11: set.cents: found the function random, allowed are functions of the rows alone"),
+        ("CAST(value->>'cents' AS BIGINT)", "CAST(#1 AS BIGINT)", "11: set.cents: found a column by its number, allowed is one expression of type BIGINT over value and kafka_timestamp"),
+        ("CAST(value->>'cents' AS BIGINT)", "len(COLUMNS('value'))", "11: set.cents: found columns without their names, allowed is one expression of type BIGINT over value and kafka_timestamp"),
         ("cents: CAST(value->>'cents' AS BIGINT)", "idempotency_key: value->>'key'", "11: set.idempotency_key: found the idempotency key: a record enters under its own, allowed are event_type, occurred_at, source, order_id, placed_at, cents, currency, lines: fields of the value"),
         ("cents: CAST(", "cent: CAST(", "11: set.cent: found an unknown field, allowed are event_type, occurred_at, source, order_id, placed_at, cents, currency, lines: the fields of order_placed@1.0.0 (did you mean cents?)"),
     ],
@@ -117,6 +119,13 @@ def test_what_is_wrong_with_a_patch(tmp_path: Path, old: str, new: str, expected
     with pytest.raises(ContractError) as caught:
         load_catalog(tmp_path / "contracts")
     assert f"{FILE}:{expected}" in str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("sql", ["rowid", "unnest([1, 2]::BIGINT[])", "CAST(candidate.value->>'cents' AS BIGINT)"])
+def test_what_would_run_over_a_table_but_not_over_records(tmp_path: Path, sql: str) -> None:
+    write(tmp_path, PATCH.replace("CAST(value->>'cents' AS BIGINT)", sql))
+    with pytest.raises(ContractError, match="set.cents: found SQL that DuckDB refuses"):
+        load_catalog(tmp_path / "contracts")
 
 
 def test_a_file_that_is_no_name(tmp_path: Path) -> None:
@@ -147,6 +156,12 @@ CARD = f"      - {{name: card, logicalType: string, classification: restricted, 
         ("upper(value->>'/card')", "an expression over card, which is classified or treated"),
         ("json_extract_string(value, '$.card')", "an expression over card, which is classified or treated"),
         ("value", "an expression that may read the whole value"),
+        ("value.upper()", "an expression that may read the whole value"),
+        ("value->>''", "an expression that may read the whole value"),
+        ("list_first(value->>'*')", "an expression that may read the whole value"),
+        ("value->>'x\"/card'", "an expression that may read the whole value"),
+        ("COLUMNS('value')->>'card'", "columns without their names"),
+        ("CAST(#1 AS VARCHAR)", "a column by its number"),
         ("(value->>'$.*')[1]", "an expression that may read the whole value"),
         ("value->>'$'", "an expression that may read the whole value"),
         ("value->>concat('ca', 'rd')", "an expression that may read the whole value"),
