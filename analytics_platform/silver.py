@@ -166,9 +166,12 @@ def _overlapping(first: pl.DataFrame, contract: EventContract, snapshot: Snapsho
     return snapshot.touching(time, [(minute, _moved(minute, timedelta(minutes=1))) for minute in minutes])
 
 
+_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
 def _moved(at: datetime, by: timedelta) -> datetime:
     """An instant moved, but not out of the calendar: the least that statistics say is cut, so the last one is beyond it."""
     try:
         return at + by
     except OverflowError:
-        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=UTC)
+        return _LAST if by > timedelta(0) else _FIRST

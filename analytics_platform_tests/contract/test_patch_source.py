@@ -124,7 +124,7 @@ def test_what_is_wrong_with_a_patch(tmp_path: Path, old: str, new: str, expected
 @pytest.mark.parametrize("sql", ["rowid", "unnest([1, 2]::BIGINT[])", "CAST(candidate.value->>'cents' AS BIGINT)"])
 def test_what_would_run_over_a_table_but_not_over_records(tmp_path: Path, sql: str) -> None:
     write(tmp_path, PATCH.replace("CAST(value->>'cents' AS BIGINT)", sql))
-    with pytest.raises(ContractError, match="set.cents: found SQL that DuckDB refuses"):
+    with pytest.raises(ContractError, match=r"set\.cents: found SQL that DuckDB refuses"):
         load_catalog(tmp_path / "contracts")
 
 
