@@ -31,9 +31,12 @@ from analytics_platform.contract.schema import (
 from analytics_platform.contract.treatment import is_personal, is_treated
 
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
 _CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today", "now"}
 """Names that DuckDB takes as functions without parentheses."""
+_SAID_TO_BE_STEADY = {"current_localtime", "current_localtimestamp"}
+"""Clocks that DuckDB (2.0) calls consistent; so is `age` of one argument, which counts from today."""
 _JSON_READERS = {"->", "->>", "json_extract", "json_extract_string", "json_value", "json_exists", "json_type"}
 _PLAIN_PATH = re.compile(r"\$(\.\w+)+")
 _NOT_OF_ONE_ROW = {
@@ -43,7 +46,7 @@ _NOT_OF_ONE_ROW = {
     "POSITIONAL_REFERENCE": "a column by its number",
 }
 """What an expression over the named columns of one row has none of, by DuckDB's classes."""
-_ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat"}
+_ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat", "listagg"}
 """Aggregates whose result depends on the order of rows, unless they are given one."""
 
 
@@ -251,6 +254,8 @@ class Bench:
             name = str(node.get("function_name", "")).lower()
             orders = (node.get("order_bys") or {}).get("orders")
             column = ".".join(node.get("column_names") or []).lower()
+            if name == "age" and len(node.get("arguments") or ()) == 1:
+                raise SqlRefused("the function age of one argument", "are functions of the rows alone")
             if name in _unsteady_functions() or column in _CLOCKS:
                 raise SqlRefused(f"the function {name or column}", "are functions of the rows alone")
             if name in _ANY_ORDER and node.get("class") == "FUNCTION" and not orders:
@@ -276,10 +281,14 @@ def _tables_in(tree: Any) -> set[str]:
 
 @cache
 def _unsteady_functions() -> frozenset[str]:
-    """Functions that DuckDB does not call consistent: clocks, chance, the session."""
-    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    """Functions that DuckDB does not call consistent (clocks, chance, the session), and its macros over them."""
+    query = "SELECT DISTINCT function_name, stability, macro_definition FROM duckdb_functions()"
     with closing(duck.connect(threads=1)) as connection:
-        return frozenset(str(name) for (name,) in connection.execute(query).fetchall())
+        known = connection.execute(query).fetchall()
+    own = {str(name) for name, stability, _ in known if stability not in {None, "CONSISTENT"}} | _SAID_TO_BE_STEADY
+    # A macro may well say when it fails.
+    named = (own | _CLOCKS) - {"error"}
+    return frozenset(own | {str(name) for name, _, text in known if named & {*_WORD.findall(str(text).lower())}})
 
 
 def _refused(error: Exception) -> SqlRefused:

@@ -128,6 +128,21 @@ def test_what_would_run_over_a_table_but_not_over_records(tmp_path: Path, sql: s
         load_catalog(tmp_path / "contracts")
 
 
+@pytest.mark.parametrize(
+    ("sql", "function"),
+    [
+        ("datediff('day', ago(INTERVAL 1 DAY), kafka_timestamp)", "ago"),
+        ("datepart('day', age(kafka_timestamp))", "age of one argument"),
+        ("datepart('hour', current_localtime())", "current_localtime"),
+        ("epoch_us(current_localtimestamp())", "current_localtimestamp"),
+    ],
+)
+def test_clocks_that_do_not_look_like_one(tmp_path: Path, sql: str, function: str) -> None:
+    write(tmp_path, PATCH.replace("CAST(value->>'cents' AS BIGINT)", sql))
+    with pytest.raises(ContractError, match=f"set.cents: found the function {function}, allowed are functions of the"):
+        load_catalog(tmp_path / "contracts")
+
+
 def test_a_file_that_is_no_name(tmp_path: Path) -> None:
     write(tmp_path).rename(tmp_path / "contracts/shop/order_placed/Till 7.patch.yaml")
     with pytest.raises(ContractError, match="a file or folder that is not read, allowed are names of a-z, 0-9 and _"):
