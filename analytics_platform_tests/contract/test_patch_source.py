@@ -227,6 +227,19 @@ def test_what_may_become_of_a_released_patch(
     assert finding.allowed is (verdict is not Verdict.BREAKING)
 
 
+def test_a_patch_goes_with_the_last_version_of_its_major(tmp_path: Path) -> None:
+    """It could not stay: a patch of a major that is not there is refused."""
+    before = catalog(tmp_path, PATCH)
+    shop = before.domains["shop"]
+    (event,) = shop.events
+    second = replace(event, header=replace(event.header, version="2.0.0"), patches=())
+    after = replace(before, domains={"shop": replace(shop, events=(second,))})
+    (finding,) = [one for one in release(before, after, date(2026, 11, 24)) if one.difference.path == "patch till"]
+    assert finding.difference.change == "removed"
+    assert finding.difference.reason == "No version 1 is left that it is for."
+    assert finding.allowed
+
+
 def test_a_patch_that_did_not_change(tmp_path: Path) -> None:
     assert release(catalog(tmp_path, PATCH), catalog(tmp_path, PATCH), date(2026, 11, 24)) == ()
 
