@@ -30,10 +30,11 @@ def starts(times: pl.Series, window: Window) -> pl.Series:
         latest = given.dt.truncate(_seconds(window, 1)).unique()
         before = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(1, window.overlap)]
         return pl.concat([latest, *before]).unique().sort()
-    days = given.dt.convert_time_zone(window.timezone).dt.date().unique().to_list()
+    latest = given.dt.convert_time_zone(window.timezone).dt.date().unique()
+    days = pl.concat([latest.dt.offset_by(f"-{back}d") for back in range(window.overlap)]).unique()
     zone = ZoneInfo(window.timezone)
-    found = {_begins(day - back * _DAY, zone) for day in days for back in range(window.overlap)}
-    return pl.Series(times.name, sorted(found), pl.Datetime("us", "UTC"))
+    found = sorted({_begins(day, zone) for day in days.to_list()})
+    return pl.Series(times.name, found, pl.Datetime("us", "UTC"))
 
 
 def at_the_end(found: pl.Series) -> bool:
