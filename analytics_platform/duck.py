@@ -17,6 +17,7 @@ __all__ = [
     "confined",
     "connect",
     "identifier",
+    "is_of_rows",
     "literal",
     "lock_down",
     "words",
@@ -75,6 +76,11 @@ def confined(*, threads: int | None = None) -> DuckDBPyConnection:
     connection.execute("SET disabled_optimizers = 'common_subexpressions'")
     lock_down(connection)
     return connection
+
+
+def is_of_rows(error: Error) -> bool:
+    """Whether an error may be about what some row holds: neither about the SQL itself nor the machine's."""
+    return not isinstance(error, (*_ABOUT_SQL, *INFRASTRUCTURE))
 
 
 def words(error: Error) -> str:

@@ -211,13 +211,15 @@ class _Erasure:
 
     def _take_out_of_silver_and_gold(self) -> LakeError | None:
         touched: dict[str, list[pl.Series]] = {mart.name: [] for mart in self.domain.marts}
-        before = {}
+        before, after = dict[str, int](), dict[str, int]()
         for topic in self.domain.topics:
             gone = bronze.forgotten(self.lake, topic).rename(dict(zip(bronze.PLACE, silver.PLACE, strict=True)))
             for name, spec in derive.silvers(self.domain, topic).items():
                 table = self.lake.newest(spec)
                 before[name] = 0 if table is None else table.transaction_version(silver.REWRITES) or 0
-                for removed in self._take_out_of(name, spec, gone):
+                parts = self._take_out_of(name, spec, gone)
+                after[name] = before[name] + len(parts)
+                for removed in parts:
                     for mart in self.domain.marts:
                         if name in mart.silver_inputs:
                             touched[mart.name].append(gold.touched_by(removed, name, mart))
@@ -225,7 +227,7 @@ class _Erasure:
         starts = {name: pl.concat([none, *parts]).unique().sort() for name, parts in touched.items()}
         broken: LakeError | None = None
         paths = {mart.name: _paths(self.lake, gold.spec(mart)) for mart in self.domain.marts}
-        for item in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(starts, before)):
+        for item in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(starts, before, after)):
             spec = gold.spec(item.mart)
             done = self._begin(spec)
             broken = broken or item.error

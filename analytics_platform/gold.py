@@ -56,6 +56,8 @@ class Rewritten:
     before: Mapping[str, int]
     """How often each silver table had been rewritten before, by name: a mart that has seen just that needs no more than
     the touched windows."""
+    after: Mapping[str, int]
+    """How often with this rebuild's own: where it is more, somebody else rewrote other windows, and may have died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +170,15 @@ def _refresh(
         fixed["contract"] = int(mart.header.digest[:15], 16)
         commits = {f"gold:{item.mart.name}": item.commits for item in below}
         have = {name: table.progress(name) for name in (*ends, *fixed, *commits)}
-        expected = fixed | {f"rewrites:{name}": seen for name, seen in (rewritten.before if rewritten else {}).items()}
+        expected = fixed | _seen_before(rewritten, fixed)
         stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
         moved = any(have[name] != end for name, end in (ends | commits).items())
         if not stale and not moved and rewritten is None:
             return None
         replaced = _replaced(below, mart, have, changed)
         starts = None if stale or replaced is None else _touched(inputs, mart, have, rewritten, replaced)
+        if starts is not None and window.at_the_end(starts):
+            starts = None  # no predicate can name where the windows of the year 9999 end
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
         references = {name: Snapshot.of(found) if found else None for name, found in tables.items()}
         rows = _rows(domain, mart, _Sources(inputs, below, references), covered)
@@ -201,6 +205,15 @@ def _refresh(
     return MartReport(
         mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
     )
+
+
+def _seen_before(rewritten: Rewritten | None, fixed: Mapping[str, int]) -> dict[str, int]:
+    """The counts of rewrites from which the touched windows of a rebuild lead to those that silver has now."""
+    if rewritten is None:
+        return {}
+    seen = {f"rewrites:{name}": count for name, count in rewritten.before.items()}
+    own = {f"rewrites:{name}": count for name, count in rewritten.after.items()}
+    return {name: count for name, count in seen.items() if own[name] == fixed.get(name)}
 
 
 def touched_by(rows: pl.DataFrame, name: str, mart: MartContract) -> pl.Series:

@@ -117,6 +117,7 @@ class _Rebuild:
     rows: Counter[str] = field(default_factory=Counter)
     windows: Counter[str] = field(default_factory=Counter)
     touched: dict[str, list[pl.Series]] = field(default_factory=dict)
+    rewrites: Counter[str] = field(default_factory=Counter)
 
     def silver_of(self, topic: str) -> None:
         """Mend quarantine and silver of one topic, slice by slice."""
@@ -212,7 +213,8 @@ class _Rebuild:
             rewrites = (table.progress(silver.REWRITES) or 0) + 1
             return Change(split.kept, replaces=replaces, progress={silver.REWRITES: rewrites})
 
-        commit(self.lake, spec, change)
+        if commit(self.lake, spec, change).change is not None:
+            self.rewrites[name] += 1
         removed, added, rows = changed
         self._count(spec.title, removed.height, added.height, rows)
         for mart in self.domain.marts:
@@ -227,7 +229,9 @@ class _Rebuild:
             parts = [pl.Series([], dtype=pl.Datetime("us", "UTC")), *self.touched.get(mart.name, [])]
             parts += [self._window_starts(name, mart) for name in mart.silver_inputs]
             touched[mart.name] = pl.concat(parts).unique().sort()
-        rewritten = gold.Rewritten(touched, before)
+        rewritten = gold.Rewritten(
+            touched, before, {name: count + self.rewrites[name] for name, count in before.items()}
+        )
         broken: LakeError | None = None
         for done in gold.refresh(self.lake, self.domain, {}, rewritten=rewritten):
             broken, report, title = broken or done.error, done.report, gold.spec(done.mart).title

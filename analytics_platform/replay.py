@@ -161,6 +161,7 @@ class _Replay:
     overtaken: Counter[str] = field(default_factory=Counter)
     windows: Counter[str] = field(default_factory=Counter)
     touched: dict[str, list[pl.Series]] = field(default_factory=dict)
+    rewrites: Counter[str] = field(default_factory=Counter)
 
     def portion(self, portion: Portion) -> str:
         """Some rows of one log, down to silver; returns a readable line."""
@@ -257,6 +258,7 @@ class _Replay:
 
         while commit(self.lake, spec, change).change is not None:
             entered += kept.height
+            self.rewrites[name] += 1
             self.entered[spec.title] += kept.height
             if PATCH.name in kept.columns:
                 names = kept[PATCH.name].drop_nulls().value_counts().iter_rows()
@@ -275,7 +277,8 @@ class _Replay:
             mart.name: pl.concat([none, *self.touched.get(mart.name, [])]).unique().sort() for mart in self.domain.marts
         }
         broken: LakeError | None = None
-        for done in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(touched, before)):
+        after = {name: count + self.rewrites[name] for name, count in before.items()}
+        for done in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(touched, before, after)):
             broken = broken or done.error
             if done.report is not None:
                 self.windows[gold.spec(done.mart).title] += done.report.windows

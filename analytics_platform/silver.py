@@ -8,7 +8,7 @@ Cost follows the batch, not the table, and the answer is exact over all history.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -159,6 +159,19 @@ def _overlapping(first: pl.DataFrame, contract: EventContract, snapshot: Snapsho
         low, high = first["occurred_at"].min(), first["occurred_at"].max()
         assert isinstance(low, datetime)  # noqa: S101 - occurred_at is required and typed
         assert isinstance(high, datetime)  # noqa: S101
-        return snapshot.touching("occurred_at", [(low - reach, high + reach + timedelta(microseconds=1))])
+        return snapshot.touching(
+            "occurred_at", [(_moved(low, -reach), _moved(high, reach + timedelta(microseconds=1)))]
+        )
     minutes = first[time].dt.truncate("1m").unique().to_list()
-    return snapshot.touching(time, [(minute, minute + timedelta(minutes=1)) for minute in minutes])
+    return snapshot.touching(time, [(minute, _moved(minute, timedelta(minutes=1))) for minute in minutes])
+
+
+_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
+def _moved(at: datetime, by: timedelta) -> datetime:
+    """An instant moved, but not out of the calendar: the least that statistics say is cut, so the last one is beyond it."""
+    try:
+        return at + by
+    except OverflowError:
+        return _LAST if by > timedelta(0) else _FIRST

@@ -12,6 +12,10 @@ _DAY = timedelta(days=1)
 MOST_RANGES = 64
 """Touched windows are covered by no more ranges than this, so that predicates stay short however scattered rows are."""
 
+_FIRST, _LAST = datetime(3, 1, 1, tzinfo=UTC), datetime(9997, 1, 1, tzinfo=UTC)
+_MARGIN = timedelta(days=1)
+"""No day of any zone is as far from its middle as this is from its own; windows are at most 366 days."""
+
 Span = tuple[datetime, datetime]
 """A half-open range of instants, UTC."""
 
@@ -21,35 +25,41 @@ def starts(times: pl.Series, window: Window) -> pl.Series:
 
     Days are cut in the window's own zone, so two of them a year have 23 and 25 hours.
     """
-    local = times.drop_nulls().dt.convert_time_zone(window.timezone)
-    latest = local.dt.truncate(_duration(window.step)).unique()
-    found = [latest.dt.offset_by(f"-{_duration(window.step, back)}") for back in range(1, window.overlap)]
-    return pl.concat([latest, *found]).dt.convert_time_zone("UTC").unique().sort()
+    given = times.drop_nulls().clip(_FIRST, _LAST)
+    if window.step < _DAY:  # these are in UTC
+        latest = given.dt.truncate(_seconds(window, 1)).unique()
+        before = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(1, window.overlap)]
+        return pl.concat([latest, *before]).unique().sort()
+    latest = given.dt.convert_time_zone(window.timezone).dt.date().unique()
+    days = pl.concat([latest.dt.offset_by(f"-{back}d") for back in range(window.overlap)]).unique()
+    zone = ZoneInfo(window.timezone)
+    found = sorted({_begins(day, zone) for day in days.to_list()})
+    return pl.Series(times.name, found, pl.Datetime("us", "UTC"))
+
+
+def at_the_end(found: pl.Series) -> bool:
+    """Whether some starts are so near to the first or the last year that there may be no name for where windows end."""
+    return not found.is_empty() and not found.is_between(_FIRST + _MARGIN, _LAST - _MARGIN).all()
 
 
 def ranges(found: pl.Series, window: Window) -> list[Span]:
     """Half-open ranges of starts: each holds exactly one of some windows' starts. Of windows that do not overlap, their whole."""
-    return list(zip(found.to_list(), _shifted(found, window, 1).to_list(), strict=True))
+    if window.step < _DAY:
+        return [(start, start + window.step) for start in found.to_list()]
+    zone = ZoneInfo(window.timezone)
+    # Not the day that begins with the instant but the one that it lies in: where a day is left out, two begin at once.
+    return [(start, _begins(start.astimezone(zone).date() + _DAY, zone)) for start in found.to_list()]
 
 
 def reads(covered: Sequence[Span], window: Window) -> list[Span]:
     """Where rows of the windows lie that start within some ranges: each reaches on to the end of its last window."""
-    if window.overlap == 1:
-        return list(covered)
-    ends = pl.Series([end for _, end in covered], dtype=pl.Datetime("us", "UTC"))
-    return list(zip((start for start, _ in covered), _shifted(ends, window, window.overlap - 1).to_list(), strict=True))
+    return [(start, _moved(end, window, window.overlap - 1)) for start, end in covered]
 
 
 def partial(covered: Sequence[Span], window: Window) -> list[Span]:
     """Where windows start that have some of their rows, or all, among those that `reads` names."""
-    if window.overlap == 1:
-        return list(covered)
-    bounds = pl.DataFrame(
-        covered, schema={"start": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}, orient="row"
-    )
     reach = window.overlap - 1
-    first, last = _shifted(bounds["start"], window, -reach), _shifted(bounds["end"], window, reach)
-    return list(zip(first.to_list(), last.to_list(), strict=True))
+    return [(_moved(start, window, -reach), _moved(end, window, reach)) for start, end in covered]
 
 
 def bounds(
@@ -63,18 +73,26 @@ def bounds(
 
 def _day_from(at: datetime, timezone: str) -> date:
     """The first day that begins at an instant or later."""
-    local = at.astimezone(ZoneInfo(timezone))
-    begins = datetime.combine(local.date(), time(), local.tzinfo)
-    return local.date() if begins.astimezone(UTC) >= at else local.date() + _DAY
+    zone = ZoneInfo(timezone)
+    day = at.astimezone(zone).date()
+    if _begins(day, zone) < at:
+        return day + _DAY
+    return day - _DAY if _begins(day - _DAY, zone) == at else day
 
 
-def _shifted(found: pl.Series, window: Window, steps: int) -> pl.Series:
-    """Instants moved by whole steps, on the calendar of the window's zone."""
-    sign = "-" if steps < 0 else ""
-    local = found.dt.convert_time_zone(window.timezone)
-    return local.dt.offset_by(f"{sign}{_duration(window.step, abs(steps))}").dt.convert_time_zone("UTC")
+def _begins(day: date, zone: ZoneInfo) -> datetime:
+    """The first instant of a day: its first midnight where it has two, the end of the gap where it has none."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def _duration(size: timedelta, count: int = 1) -> str:
-    days, rest = divmod(size, _DAY)
-    return f"{days * count}d" if days and not rest else f"{int(size.total_seconds()) * count}s"
+def _moved(at: datetime, window: Window, steps: int) -> datetime:
+    """An instant at which windows begin, moved by whole steps, on the calendar of the window's zone."""
+    if not steps:
+        return at
+    if window.step < _DAY:
+        return at + steps * window.step
+    return _begins(_day_from(at, window.timezone) + steps * _DAY, ZoneInfo(window.timezone))
+
+
+def _seconds(window: Window, count: int) -> str:
+    return f"{int(window.step.total_seconds()) * count}s"

@@ -177,6 +177,27 @@ def test_a_rewrite_of_silver_that_the_mart_has_not_seen(tmp_path: Path) -> None:
     assert of.gold("sales_daily")["orders"].sum() == 10
 
 
+def test_another_rewrite_of_silver_whose_process_died(tmp_path: Path) -> None:
+    """A rebuild that comes after it knows its own windows alone, so the marts start over."""
+    of = orders(tmp_path, *(placed(f"2024-07-0{day}T12:00:00Z") for day in range(1, 6)))
+    of.take_all()
+    spec = silver.spec(DOMAIN.versions_of("order_placed"))
+    before = silver.rewrites(of.lake, DOMAIN)
+    rows = of.silver("order_placed").sort("placed_at")
+    for count in (1, 2):  # the first one's process dies
+        left = rows.tail(5 - count)
+        progress = {silver.REWRITES: count}
+        commit(
+            of.lake,
+            spec,
+            lambda _table, _left, left=left, progress=progress: Change(left, replaces_all=True, progress=progress),
+        )
+    mine = {mart.name: gold.touched_by(rows[1:2], "order_placed", mart) for mart in DOMAIN.marts}
+    list(gold.refresh(of.lake, DOMAIN, {}, rewritten=gold.Rewritten(mine, before, before | {"order_placed": 1})))
+    assert is_right(of)
+    assert of.gold("sales_daily")["orders"].sum() == 3
+
+
 def test_a_crash_between_silver_and_gold(tmp_path: Path) -> None:
     of = Shop(tmp_path / "lake", feed(5, 60))
     of.refresh()

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics_platform import gold
+from analytics_platform.contract.model import Domain
 from analytics_platform.errors import MartBroken
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.rebuild import rebuild
@@ -198,6 +200,65 @@ def test_days_of_23_and_25_hours(tmp_path: Path) -> None:
         date(2024, 3, 9): 5, date(2024, 3, 10): 19, date(2024, 11, 2): 4, date(2024, 11, 3): 20
     }  # fmt: skip
     assert of.gold("six_hours")["hour"].min() == datetime(2024, 3, 9, 20, tzinfo=UTC)
+
+
+def zoned(zone: str) -> Domain:
+    """The shop, its days in another zone."""
+    marts = (
+        replace(mart, window=replace(mart.window, timezone=zone), sql=mart.sql.replace("America/New_York", zone))
+        if mart.window.timezone == "America/New_York"
+        else mart
+        for mart in DOMAIN.marts
+    )
+    return replace(DOMAIN, marts=tuple(marts))
+
+
+@pytest.mark.parametrize(
+    ("zone", "night"),
+    [
+        ("Atlantic/Azores", "2024-10-27T00"),
+        ("Atlantic/Azores", "2024-03-31T00"),
+        ("America/Havana", "2024-11-03T04"),
+        ("America/Santiago", "2024-09-08T03"),
+        ("Africa/Cairo", "2024-04-25T21"),
+        ("Pacific/Apia", "2011-12-30T09"),
+    ],
+)
+def test_nights_without_a_midnight_and_with_two(tmp_path: Path, zone: str, night: str) -> None:
+    middle = datetime.fromisoformat(f"{night}:30:00+00:00")
+    hours = [0, 48, 2, 24, -24, 1, 26, -1, -2, 3, 23, 25, 22, 0]
+    values = [
+        placed((middle + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ"), place)
+        for place, hour in enumerate(hours)
+    ]
+    of = Shop(tmp_path / "lake", {ORDERS: {0: values}, shop.VISITS: {}}, zoned(zone))
+    for offset in range(len(values)):
+        of.take(ORDERS, [OffsetRange(0, offset, offset + 1)])
+        of.refresh()
+    grown = {name: shop.ordered(of.gold(name)) for name in NAMES}
+    whole = Shop(tmp_path / "other", {ORDERS: {0: values}, shop.VISITS: {}}, zoned(zone))
+    whole.take(ORDERS, [OffsetRange(0, 0, len(values))])
+    whole.refresh()
+    assert shop.same(grown, {name: shop.ordered(whole.gold(name)) for name in NAMES})
+    days = counted(
+        list(of.silver("order_placed").select("placed_at", "cents").iter_rows()),
+        lambda at: [at.astimezone(ZoneInfo(zone)).date()],
+    )
+    assert {
+        day: (orders, cents) for day, orders, cents in of.gold("sales_daily").drop("product", "title").iter_rows()
+    } == days
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_a_row_at_the_end_of_the_calendar(tmp_path: Path, at: str) -> None:
+    """It is valid, so it counts, and it holds up no other."""
+    of = Shop(tmp_path / "lake", {ORDERS: {0: [DAYS[0], placed(at), LATE]}, shop.VISITS: {}}, DOMAIN)
+    for offset in range(3):
+        of.take(ORDERS, [OffsetRange(0, offset, offset + 1)])
+        of.refresh()
+    assert {name: of.gold(name)["orders"].sum() for name in MORE_MARTS} == {
+        "three_days": 9, "six_hours": 9, "days_of_hours": 3, "all_days": 12, "best_days": 0
+    }  # fmt: skip
 
 
 def test_window_column_is_pinned_to_the_zone() -> None:

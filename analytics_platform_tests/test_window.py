@@ -1,5 +1,7 @@
 import itertools
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -52,6 +54,53 @@ def test_bounds_of_a_timestamp_are_the_instants() -> None:
     assert window.bounds(spans, "UTC", pl.Datetime("us", "UTC")) == spans
 
 
+@pytest.mark.parametrize(
+    ("zone", "inside", "start", "end"),
+    [
+        ("Atlantic/Azores", utc(2024, 10, 27, 1, 30), utc(2024, 10, 27), utc(2024, 10, 28, 1)),
+        ("America/Havana", utc(2024, 11, 3, 5, 30), utc(2024, 11, 3, 4), utc(2024, 11, 4, 5)),
+        ("America/Havana", utc(2024, 3, 10, 6), utc(2024, 3, 10, 5), utc(2024, 3, 11, 4)),
+        ("America/Santiago", utc(2024, 9, 8, 5), utc(2024, 9, 8, 4), utc(2024, 9, 9, 3)),
+        ("Africa/Cairo", utc(2024, 4, 26, 5), utc(2024, 4, 25, 22), utc(2024, 4, 26, 21)),
+    ],
+    ids=["two midnights", "two midnights, west", "no midnight", "no midnight, south", "no midnight, east"],
+)
+def test_days_whose_midnight_comes_twice_or_not_at_all(
+    zone: str, inside: datetime, start: datetime, end: datetime
+) -> None:
+    days = of(timedelta(days=1), zone)
+    starts = window.starts(times(inside, start, end - timedelta(microseconds=1)), days)
+    assert window.ranges(starts, days) == [(start, end)]
+    local = inside.astimezone(ZoneInfo(zone)).date()
+    assert window.bounds([(start, end)], zone, pl.Date()) == [(local, local + timedelta(days=1))]
+    two = replace(days, size=timedelta(days=2), hop=timedelta(days=1))
+    assert window.starts(times(inside), two)[1] == start
+    assert window.reads([(start, end)], two)[0][0] == start
+    ((first, last),) = window.bounds(window.partial([(start, end)], two), zone, pl.Date())
+    assert (first, last) == (local - timedelta(days=1), local + timedelta(days=2))
+
+
+def test_a_day_that_a_zone_left_out() -> None:
+    """Samoa went from the 29th to the 31st of December 2011."""
+    days = of(timedelta(days=1), "Pacific/Apia")
+    starts = window.starts(times(utc(2011, 12, 30, 5), utc(2011, 12, 31, 5)), days)
+    spans = window.ranges(starts, days)
+    assert spans == [(utc(2011, 12, 29, 10), utc(2011, 12, 30, 10)), (utc(2011, 12, 30, 10), utc(2011, 12, 31, 10))]
+    assert window.bounds(spans, days.timezone, pl.Date()) == [
+        (date(2011, 12, 29), date(2011, 12, 30)), (date(2011, 12, 30), date(2012, 1, 1))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("at", [utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999999)])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("size", [1, 366])
+def test_the_first_and_the_last_instant_can_be_told_and_named(at: datetime, zone: str, size: int) -> None:
+    days = Window("w", timedelta(days=size), zone, {}, timedelta(days=1) if size > 1 else None)
+    assert window.at_the_end(window.starts(times(at, utc(2024, 1, 1)), days))
+    assert not window.at_the_end(window.starts(times(utc(2024, 1, 1)), days))
+    assert not window.at_the_end(window.starts(times(), days))
+
+
 instants = st.integers(-10_000, 50_000).flatmap(
     lambda days: st.integers(0, 86_400_000_000 - 1).map(
         lambda part: utc(1970, 1, 1) + timedelta(days=days, microseconds=part)
@@ -68,6 +117,8 @@ windows = st.one_of(
             "Australia/Lord_Howe",
             "Pacific/Apia",
             "America/Havana",
+            "Atlantic/Azores",
+            "Africa/Cairo",
         ]
     ).map(lambda zone: of(timedelta(days=1), zone)),
 )
@@ -86,9 +137,10 @@ overlapping = st.one_of(
     st.tuples(st.sampled_from([900, 3600, 7200]), st.integers(2, 7)).map(
         lambda pair: Window("w", timedelta(seconds=pair[0] * pair[1]), "UTC", {}, timedelta(seconds=pair[0]))
     ),
-    st.tuples(st.integers(2, 10), st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe"])).map(
-        lambda pair: Window("w", timedelta(days=pair[0]), pair[1], {}, timedelta(days=1))
-    ),
+    st.tuples(
+        st.integers(2, 10),
+        st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe", "Atlantic/Azores", "America/Santiago"]),
+    ).map(lambda pair: Window("w", timedelta(days=pair[0]), pair[1], {}, timedelta(days=1))),
 )
 
 

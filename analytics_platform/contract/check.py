@@ -14,6 +14,7 @@ from pandera.errors import SchemaErrors
 from polars._typing import PolarsDataType
 
 from analytics_platform import duck
+from analytics_platform.contract.expression import computed
 from analytics_platform.contract.model import EventContract, Field
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA
@@ -153,7 +154,7 @@ def _broken_row_rules(
     # A row for which an expression fails, by an overflow say, breaks no rule: TRY makes it null, and null passes.
     sentences = [f"row rule {rule.name}: {rule.description}" for rule in contract.row_rules]
     each = [
-        f"SELECT _index, {place} FROM {_ROWS} WHERE TRY(({rule.sql})) IS FALSE"
+        f"SELECT _index, {place} FROM {_ROWS} WHERE TRY((\n{rule.sql}\n)) IS FALSE"
         for place, rule in enumerate(contract.row_rules)
     ]
     columns = rows.select(field.name for field in contract.fields).with_row_index("_index")
@@ -161,7 +162,13 @@ def _broken_row_rules(
     try:
         found = connection.execute(" UNION ALL ".join(each)).fetchall()
     except duck.Error as error:
-        raise ContractError([f"{contract.label}: its row rules cannot be computed: {duck.words(error)}"]) from None
+        if not duck.is_of_rows(error):
+            raise ContractError([f"{contract.label}: its row rules cannot be computed: {duck.words(error)}"]) from None
+        # What a row does that TRY does not catch passes for that row too.
+        rules = {str(place): rule.sql for place, rule in enumerate(contract.row_rules)}
+        made = computed(columns.drop("_index"), rules, f"{contract.label}: its row rules", connection)
+        broken = [(made.values[place] == False).fill_null(value=False).arg_true() for place in rules]  # noqa: E712
+        found = [(index, place) for place, indexes in enumerate(broken) for index in indexes]
     finally:
         connection.unregister(_ROWS)
     return pl.DataFrame(

@@ -27,6 +27,9 @@ def computed(
 ) -> Computed:
     """Compute expressions over rows, in their order.
 
+    Not all that goes wrong with a row stays inside of DuckDB's TRY (2.0: `list_reduce` of an empty list does not); then
+    the rows are halved until those to blame are alone.
+
     Args:
         rows: What they may name.
         expressions: In DuckDB's SQL, by the column to make.
@@ -36,6 +39,27 @@ def computed(
     Raises:
         ContractError: One cannot be computed at all, whatever the row.
     """
+    try:
+        return _at_once(rows, expressions, connection)
+    except duck.Error as error:
+        if not duck.is_of_rows(error) or rows.is_empty():
+            raise ContractError([f"{what} cannot be computed: {duck.words(error)}"]) from None
+    if rows.height > 1:
+        middle = rows.height // 2
+        parts = [computed(part, expressions, what, connection) for part in (rows.head(middle), rows.tail(-middle))]
+        return Computed(pl.concat(part.values for part in parts), pl.concat(part.failed for part in parts))
+    if len(expressions) > 1:
+        each = [computed(rows, {name: sql}, what, connection) for name, sql in expressions.items()]
+        return Computed(
+            pl.concat([one.values for one in each], how="horizontal"),
+            pl.concat([one.failed for one in each], how="horizontal"),
+        )
+    (name,) = expressions
+    kinds = computed(rows.clear(), expressions, what, connection).values
+    return Computed(kinds.clear(n=1), pl.DataFrame({name: [True]}))
+
+
+def _at_once(rows: pl.DataFrame, expressions: Mapping[str, str], connection: duck.DuckDBPyConnection) -> Computed:
     connection.register(_ROWS, rows.with_row_index(_INDEX).to_arrow(compat_level=pl.CompatLevel.newest()))
     # Inside of a struct null stays apart from failure, which makes the struct itself null. The line breaks keep a
     # comment at the end of an expression from swallowing what follows.
@@ -44,8 +68,6 @@ def computed(
     )
     try:
         made = pl.from_arrow(connection.sql(f"SELECT {columns} FROM {_ROWS} ORDER BY {_INDEX}").to_arrow_table())
-    except duck.Error as error:
-        raise ContractError([f"{what} cannot be computed: {duck.words(error)}"]) from None
     finally:
         connection.unregister(_ROWS)
     assert isinstance(made, pl.DataFrame)  # noqa: S101 - a table

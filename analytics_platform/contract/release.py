@@ -114,20 +114,21 @@ def _patches(old: Sequence[EventContract], new: Sequence[EventContract]) -> Iter
     for name, patch in sorted({**before, **after}.items(), key=lambda item: item[0]):
         was, now = before.get(name), after.get(name)
         if (was and was.digest) != (now and now.digest):
-            difference = _patch_difference(name, was, now)
+            difference = _patch_difference(name, was, now, {contract.major for contract in new})
             old_is, new_is = ("none" if one is None else "patch" for one in (was, now))
             allowed = difference.verdict is not Verdict.BREAKING
             yield Finding(f"silver.{patch.event}", old_is, new_is, patch.path, difference, allowed)
 
 
-def _patch_difference(name: str, was: Patch | None, now: Patch | None) -> Difference:
+def _patch_difference(name: str, was: Patch | None, now: Patch | None, majors: set[int]) -> Difference:
     path = f"patch {name}"
     if was is None:
         return Difference(path, "added", Verdict.COMPATIBLE, "It is only for records that are refused without it.")
     back = "What it mended goes back to quarantine when those hours are made again."
     if now is None:
-        if was.withdrawn:
-            return Difference(path, "removed", Verdict.COMPATIBLE, "It was withdrawn.")
+        if was.withdrawn or was.major not in majors:
+            why = "It was withdrawn." if was.withdrawn else f"No version {was.major} is left that it is for."
+            return Difference(path, "removed", Verdict.COMPATIBLE, why)
         return Difference(path, "removed", Verdict.BREAKING, back, "Keep the file; to undo it, set withdrawn: true.")
     words = replace(now, description=was.description, path=was.path, digest=was.digest)
     if replace(words, withdrawn=was.withdrawn) != was:

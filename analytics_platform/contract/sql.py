@@ -31,12 +31,22 @@ from analytics_platform.contract.schema import (
 from analytics_platform.contract.treatment import is_personal, is_treated
 
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
 _CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today", "now"}
 """Names that DuckDB takes as functions without parentheses."""
+_SAID_TO_BE_STEADY = {"current_localtime", "current_localtimestamp"}
+"""Clocks that DuckDB (2.0) calls consistent; so is `age` of one argument, which counts from today."""
 _JSON_READERS = {"->", "->>", "json_extract", "json_extract_string", "json_value", "json_exists", "json_type"}
 _PLAIN_PATH = re.compile(r"\$(\.\w+)+")
-_ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat"}
+_NOT_OF_ONE_ROW = {
+    "WINDOW": "a window function",
+    "SUBQUERY": "a subquery",
+    "STAR": "columns without their names",
+    "POSITIONAL_REFERENCE": "a column by its number",
+}
+"""What an expression over the named columns of one row has none of, by DuckDB's classes."""
+_ANY_ORDER = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat", "listagg"}
 """Aggregates whose result depends on the order of rows, unless they are given one."""
 
 
@@ -148,8 +158,8 @@ class Bench:
         Raises:
             SqlRefused: It is not one expression.
         """
-        tree = self._tree(f"SELECT (\n{sql}\n)")
-        return {str(name).lower() for node in _nodes(tree) for name in node.get("column_names") or ()}
+        nodes = list(_nodes(self._tree(f"SELECT (\n{sql}\n)")))
+        return {str(name).lower() for node in nodes for name in node.get("column_names") or ()} | _called_on(nodes)
 
     def paths(self, sql: str, column: str) -> list[tuple[str, ...]] | None:
         """The paths at which an expression reads a column of JSON; None where it does not say them, and may read all.
@@ -158,6 +168,8 @@ class Bench:
             SqlRefused: It is not one expression.
         """
         nodes = list(_nodes(self._tree(f"SELECT (\n{sql}\n)")))
+        if column in _called_on(nodes):
+            return None
         reads = [
             node for node in nodes if [str(name).lower() for name in node.get("column_names") or ()][-1:] == [column]
         ]
@@ -176,7 +188,7 @@ class Bench:
             if _tables_in(tree) != {"candidate"}:
                 raise SqlRefused("another table", allowed)
             classes = {node.get("class") for node in _nodes(tree)}
-            for word, found in (("WINDOW", "a window function"), ("SUBQUERY", "a subquery")):
+            for word, found in _NOT_OF_ONE_ROW.items():
                 if word in classes:
                     raise SqlRefused(found, allowed)
             self._refuse_unsteady(tree)
@@ -186,6 +198,10 @@ class Bench:
                 raise SqlRefused(f"an expression of type {', '.join(kinds)}", allowed)
             if result.fetchall():
                 raise SqlRefused("an aggregate", allowed)
+            # As it will run: inside of TRY, and over rows that have another name and no rowid.
+            self._connection.execute(
+                f"SELECT TRY({{'value': (\n{sql}\n)}}) FROM (FROM candidate) AS its_rows"
+            ).fetchall()
         except duck.Error as error:
             refused = _refused(error)
             raise SqlRefused(refused.found, allowed) from error
@@ -238,6 +254,8 @@ class Bench:
             name = str(node.get("function_name", "")).lower()
             orders = (node.get("order_bys") or {}).get("orders")
             column = ".".join(node.get("column_names") or []).lower()
+            if name == "age" and len(node.get("arguments") or ()) == 1:
+                raise SqlRefused("the function age of one argument", "are functions of the rows alone")
             if name in _unsteady_functions() or column in _CLOCKS:
                 raise SqlRefused(f"the function {name or column}", "are functions of the rows alone")
             if name in _ANY_ORDER and node.get("class") == "FUNCTION" and not orders:
@@ -263,10 +281,14 @@ def _tables_in(tree: Any) -> set[str]:
 
 @cache
 def _unsteady_functions() -> frozenset[str]:
-    """Functions that DuckDB does not call consistent: clocks, chance, the session."""
-    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    """Functions that DuckDB does not call consistent (clocks, chance, the session), and its macros over them."""
+    query = "SELECT DISTINCT function_name, stability, macro_definition FROM duckdb_functions()"
     with closing(duck.connect(threads=1)) as connection:
-        return frozenset(str(name) for (name,) in connection.execute(query).fetchall())
+        known = connection.execute(query).fetchall()
+    own = {str(name) for name, stability, _ in known if stability not in {None, "CONSISTENT"}} | _SAID_TO_BE_STEADY
+    # A macro may well say when it fails.
+    named = (own | _CLOCKS) - {"error"}
+    return frozenset(own | {str(name) for name, _, text in known if named & {*_WORD.findall(str(text).lower())}})
 
 
 def _refused(error: Exception) -> SqlRefused:
@@ -290,6 +312,11 @@ def _split(name: str) -> tuple[str, str]:
     return layer, table
 
 
+def _called_on(nodes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """In lower case, what stands before the dot of functions: `name.upper()` reads as `upper` of the schema `name`."""
+    return {str(node.get(key) or "").lower() for node in nodes for key in ("catalog", "schema")} - {""}
+
+
 def _path_read(node: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
     """The path at which a function reads a column of JSON, empty where that is all of it; None if it is another function."""
     if str(node.get("function_name", "")).lower() not in _JSON_READERS:
@@ -305,7 +332,8 @@ def _path_read(node: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
     if text.startswith("/"):
         return tuple(text[1:].split("/")) if "~" not in text else ()
     if not text.startswith("$"):
-        return (text,)
+        # DuckDB takes these for all of the value, for every member, and for a pointer.
+        return () if text in {"", "*"} or '"' in text else (text,)
     return tuple(text[2:].split(".")) if _PLAIN_PATH.fullmatch(text) else ()
 
 

@@ -197,6 +197,16 @@ class TestRowRules:
         rows = rows_of(of, order(note="7"), order(note="x"), order(note="3"), order(order_id="O-009", note="99999"))
         assert [offset for offset, _, _ in findings(check(rows, of))] == [2]
 
+    def test_an_expression_whose_failure_is_not_caught(self):
+        """DuckDB's TRY lets through what `list_reduce` says of an empty list."""
+        left = "list_reduce(list_filter(string_split(note, ''), lambda one: one <> 'x'), lambda a, b: a || b)"
+        of = with_rules(("ab", f"{left} < 'b'"), ("light", "weight < 10 -- or null"))
+        rows = rows_of(of, order(note="xa"), order(note="x"), order(note="b"), order(note="xx", weight=11))
+        assert [(offset, reasons) for offset, _, reasons in findings(check(rows, of))] == [
+            (2, ["row rule ab: The rule ab."]),
+            (3, ["row rule light: The rule light."]),
+        ]
+
     def test_nested_values_and_times(self):
         of = with_rules(("sent_after", "ship.sent_at >= occurred_at"), ("few", "len(items) < 2"))
         rows = rows_of(

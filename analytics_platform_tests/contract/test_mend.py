@@ -160,6 +160,16 @@ def test_a_record_that_it_is_just_for(wide: dict[str, Any]) -> None:
     assert found.good["order_placed"].height == 1
 
 
+def test_what_cannot_be_computed_for_a_record_leaves_that_one_alone() -> None:
+    """Also what DuckDB's TRY lets through."""
+    first = patch({"delay": "list_reduce(CAST(value->'delay' AS BIGINT[]), lambda a, b: a)", "weight": "1.5::DOUBLE"})
+    values = [event(number, delay=delay) for number, delay in (("a", [1, 2]), ("b", []), ("c", "x"), ("d", [3]))]
+    found = judged(values, patched(DELAY, first))
+    rows = found.good["order_placed"].sort("_offset").select("order_id", "delay", "weight").rows()
+    assert rows == [("a", 1, 1.5), ("d", 3, 1.5)]
+    assert found.rejected.sort("offset")["codes"].to_list() == [["wrong_type"], ["wrong_type"]]
+
+
 def test_the_first_patch_that_helps_by_name() -> None:
     one = patch({"delay": "CAST(1 AS BIGINT)"}, "b_one")
     two = patch({"delay": "CAST(2 AS BIGINT)"}, "a_two", where="value->>'order_id' = 'a'")

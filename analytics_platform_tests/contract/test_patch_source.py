@@ -107,6 +107,8 @@ def test_a_process_that_follows_by_contracts_sees_a_new_patch(tmp_path: Path) ->
         ("AS BIGINT", "AS INTEGER", "11: set.cents: found an expression of type INTEGER, allowed is one expression of type BIGINT over value and kafka_timestamp"),
         ("CAST(value->>'cents' AS BIGINT)", "(SELECT 1::BIGINT)", "11: set.cents: found a subquery, allowed is one expression of type BIGINT over value and kafka_timestamp"),
         ("CAST(value->>'cents' AS BIGINT)", "CAST(random() AS BIGINT)", "11: set.cents: found the function random, allowed are functions of the rows alone"),
+        ("CAST(value->>'cents' AS BIGINT)", "CAST(#1 AS BIGINT)", "11: set.cents: found a column by its number, allowed is one expression of type BIGINT over value and kafka_timestamp"),
+        ("CAST(value->>'cents' AS BIGINT)", "len(COLUMNS('value'))", "11: set.cents: found columns without their names, allowed is one expression of type BIGINT over value and kafka_timestamp"),
         ("cents: CAST(value->>'cents' AS BIGINT)", "idempotency_key: value->>'key'", "11: set.idempotency_key: found the idempotency key: a record enters under its own, allowed are event_type, occurred_at, source, order_id, placed_at, cents, currency, lines: fields of the value"),
         ("cents: CAST(", "cent: CAST(", "11: set.cent: found an unknown field, allowed are event_type, occurred_at, source, order_id, placed_at, cents, currency, lines: the fields of order_placed@1.0.0 (did you mean cents?)"),
     ],
@@ -117,6 +119,28 @@ def test_what_is_wrong_with_a_patch(tmp_path: Path, old: str, new: str, expected
     with pytest.raises(ContractError) as caught:
         load_catalog(tmp_path / "contracts")
     assert f"{FILE}:{expected}" in str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("sql", ["rowid", "unnest([1, 2]::BIGINT[])", "CAST(candidate.value->>'cents' AS BIGINT)"])
+def test_what_would_run_over_a_table_but_not_over_records(tmp_path: Path, sql: str) -> None:
+    write(tmp_path, PATCH.replace("CAST(value->>'cents' AS BIGINT)", sql))
+    with pytest.raises(ContractError, match=r"set\.cents: found SQL that DuckDB refuses"):
+        load_catalog(tmp_path / "contracts")
+
+
+@pytest.mark.parametrize(
+    ("sql", "function"),
+    [
+        ("datediff('day', ago(INTERVAL 1 DAY), kafka_timestamp)", "ago"),
+        ("datepart('day', age(kafka_timestamp))", "age of one argument"),
+        ("datepart('hour', current_localtime())", "current_localtime"),
+        ("epoch_us(current_localtimestamp())", "current_localtimestamp"),
+    ],
+)
+def test_clocks_that_do_not_look_like_one(tmp_path: Path, sql: str, function: str) -> None:
+    write(tmp_path, PATCH.replace("CAST(value->>'cents' AS BIGINT)", sql))
+    with pytest.raises(ContractError, match=f"set.cents: found the function {function}, allowed are functions of the"):
+        load_catalog(tmp_path / "contracts")
 
 
 def test_a_file_that_is_no_name(tmp_path: Path) -> None:
@@ -147,6 +171,12 @@ CARD = f"      - {{name: card, logicalType: string, classification: restricted, 
         ("upper(value->>'/card')", "an expression over card, which is classified or treated"),
         ("json_extract_string(value, '$.card')", "an expression over card, which is classified or treated"),
         ("value", "an expression that may read the whole value"),
+        ("value.upper()", "an expression that may read the whole value"),
+        ("value->>''", "an expression that may read the whole value"),
+        ("list_first(value->>'*')", "an expression that may read the whole value"),
+        ("value->>'x\"/card'", "an expression that may read the whole value"),
+        ("COLUMNS('value')->>'card'", "columns without their names"),
+        ("CAST(#1 AS VARCHAR)", "a column by its number"),
         ("(value->>'$.*')[1]", "an expression that may read the whole value"),
         ("value->>'$'", "an expression that may read the whole value"),
         ("value->>concat('ca', 'rd')", "an expression that may read the whole value"),
@@ -195,6 +225,19 @@ def test_what_may_become_of_a_released_patch(
     assert (finding.difference.path, finding.difference.change) == ("patch till", change)
     assert finding.difference.verdict is verdict
     assert finding.allowed is (verdict is not Verdict.BREAKING)
+
+
+def test_a_patch_goes_with_the_last_version_of_its_major(tmp_path: Path) -> None:
+    """It could not stay: a patch of a major that is not there is refused."""
+    before = catalog(tmp_path, PATCH)
+    shop = before.domains["shop"]
+    (event,) = shop.events
+    second = replace(event, header=replace(event.header, version="2.0.0"), patches=())
+    after = replace(before, domains={"shop": replace(shop, events=(second,))})
+    (finding,) = [one for one in release(before, after, date(2026, 11, 24)) if one.difference.path == "patch till"]
+    assert finding.difference.change == "removed"
+    assert finding.difference.reason == "No version 1 is left that it is for."
+    assert finding.allowed
 
 
 def test_a_patch_that_did_not_change(tmp_path: Path) -> None:
