@@ -4,7 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -52,7 +52,8 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path, broker: EmbeddedBroker) -> Iterator[Running]:
-    """A burst follows for a minute, so that a test can do something to it."""
+    """A burst follows for a minute, so that a test can do something to it; the turn of an hour would end it."""
+    until(lambda: datetime.now(UTC).minute < 58, seconds=130, what="the next hour")
     settings = Settings(
         lake=tmp_path / "lake",
         contracts=CONTRACTS,
