@@ -29,7 +29,7 @@ from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake
 from analytics_platform.quarantine import DISCARDED, KEY, NEW, REPLAYED
-from analytics_platform.report import DiscardReport, ReplayReport
+from analytics_platform.report import DiscardReport, ReplayReport, counted
 from analytics_platform.schema_book import SchemaBook
 from analytics_platform.selection import Portion, Selection, portions
 from analytics_platform.settings import Settings
@@ -177,7 +177,7 @@ class _Replay:
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()
         )
         self.selected += rows.height
-        return f"{topic}: {rows.height:,} rows judged again, {entered:,} entered silver"
+        return f"{topic}: {counted(rows.height, 'row')} judged again, {entered:,} entered silver"
 
     def _settle(self, portion: Portion, records: pl.DataFrame, judged: Judged) -> pl.DataFrame:
         """Commit to the quarantine; returns the coordinates, as silver names them, of the rows that belong into silver."""

@@ -8,6 +8,12 @@ from analytics_platform.contract.newer import Sights
 from analytics_platform.kafka.offsets import OffsetRange
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: `1 row`, `2,000 rows`, `3 batches`."""
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Where the records of one partition's range went; all are counts of records."""
@@ -185,7 +191,8 @@ class ReplayReport:
         entered += "".join(f", {count:,} by the patch {name}" for name, count in sorted(self.patched.items()))
         waiting = ", ".join(f"{count:,} {code}" for code, count in sorted(self.waiting.items()))
         return (
-            f"{self.domain}: {self.selected:,} rows judged again: {self.replayed:,} replayed ({entered or 'none new to silver'}); "
+            f"{self.domain}: {counted(self.selected, 'row')} judged again: "
+            f"{self.replayed:,} replayed ({entered or 'none new to silver'}); "
             f"still bad: {waiting or 'none'}" + (f"; {self.cut:,} cut, so never to be replayed" if self.cut else "")
         )
 
@@ -197,3 +204,7 @@ class DiscardReport:
     domain: str
     discarded: int
     took: timedelta = timedelta(0)
+
+    def line(self) -> str:
+        """In one readable line."""
+        return f"{self.domain}: {counted(self.discarded, 'row')} discarded"

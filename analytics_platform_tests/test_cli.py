@@ -445,7 +445,7 @@ def test_from_a_file_to_sql(topic: str, tmp_path: Path, capsysbinary: pytest.Cap
     code, out, _ = called(capsysbinary, "stream", "--once")
     assert code == 0
     assert out.splitlines()[-1] == (
-        "flights: 1 micro-batches, 6 read = 0 kept + 0 duplicate + 6 quarantined; lag 0; ended: planned"
+        "flights: 1 micro-batch, 6 read = 0 kept + 0 duplicate + 6 quarantined; lag 0; ended: planned"
     )
     table = topic.replace(".", "_")
     sql = f"select decode(key) as key, decode(value) as value from bronze.{table} order by all"

@@ -180,9 +180,17 @@ def test_a_patch_that_is_not_meant(called: Any, given: list[str], said: str) -> 
     assert said in " ".join(err.split())
 
 
+@pytest.mark.usefixtures("of")
+def test_a_patch_that_is_withdrawn(called: Any) -> None:
+    contracts = shop.domain(most_cents=1_000, patch=f"{CHEAPER}withdrawn: true\n")
+    code, _, err = called("quarantine", "replay", "--patch", "order_placed/fix", contracts=contracts)
+    assert code == 2
+    assert "the patch 'order_placed/fix' is withdrawn" in " ".join(err.split())
+
+
 def test_discard_keeps_the_reason_and_who(called: Any, of: Shop) -> None:
     code, out, _ = called("quarantine", "discard", f"{ORDERS}/0/0", "--reason", " a load test ", "--by", "duty")
-    assert (code, out) == (0, "shop: 1 rows discarded\n")
+    assert (code, out) == (0, "shop: 1 row discarded\n")
     row = of.quarantine().filter(
         pl_offset_is_0 := (of.quarantine()["offset"] == 0) & (of.quarantine()["topic"] == ORDERS)
     )

@@ -242,7 +242,7 @@ def discard(
     if json_output:
         _print_json(asdict(report) | {"took": report.took.total_seconds()})
     else:
-        say(f"{report.domain}: {report.discarded:,} rows discarded")
+        say(report.line())
 
 
 @app.command()
@@ -307,6 +307,12 @@ def _of_patch(domain: "Domain", name: str, selection: "Selection") -> "Selection
     from analytics_platform.selection import patched  # noqa: PLC0415
 
     known = patched(domain)
+    every = {f"{patch.event}/{patch.name}" for contract in domain.events for patch in contract.patches}
+    if name in every - set(known):
+        raise typer.BadParameter(
+            f"the patch {name!r} is withdrawn; what it mended leaves silver when those hours are rebuilt: "
+            "see docs/quarantine.md#patch"
+        )
     if name not in known:
         raise typer.BadParameter(f"there is no patch {name!r} in force{did_you_mean(name, list(known))}")
     if not selection.is_everything:

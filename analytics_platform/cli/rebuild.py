@@ -86,13 +86,15 @@ def _print_json(report: "RebuildReport") -> None:
 
 
 def _print(report: "RebuildReport") -> None:
+    from analytics_platform.report import counted  # noqa: PLC0415
+
     say(
-        f"{report.domain} {report.start:%Y-%m-%dT%H}..{report.end:%Y-%m-%dT%H}: {report.records:,} records of bronze, "
+        f"{report.domain} {report.start:%Y-%m-%dT%H}..{report.end:%Y-%m-%dT%H}: {counted(report.records, 'record')} of bronze, "
         f"{report.took.total_seconds():.1f} s; {'changed' if report.changed else 'nothing was wrong'}"
     )
     for title in sorted({*report.rows, *report.added, *report.removed}):
-        windows = f" in {report.windows[title]:,} windows" if title in report.windows else ""
+        windows = f" in {counted(report.windows[title], 'window')}" if title in report.windows else ""
         say(
-            f"  {title}: {report.rows.get(title, 0):,} rows{windows}, {report.added.get(title, 0):,} added, "
+            f"  {title}: {counted(report.rows.get(title, 0), 'row')}{windows}, {report.added.get(title, 0):,} added, "
             f"{report.removed.get(title, 0):,} removed"
         )

@@ -109,7 +109,10 @@ def _follow(
 
 
 def _mart_line(report: "MartReport") -> str:
-    return f"gold.{report.mart}: {report.rows:,} rows in {report.windows:,} windows; {report.seconds:.2f}s"
+    from analytics_platform.report import counted  # noqa: PLC0415
+
+    rows, windows = counted(report.rows, "row"), counted(report.windows, "window")
+    return f"gold.{report.mart}: {rows} in {windows}; {report.seconds:.2f}s"
 
 
 def _troubles(report: "BurstReport") -> Iterator[str]:
@@ -118,9 +121,11 @@ def _troubles(report: "BurstReport") -> Iterator[str]:
 
 
 def _last_line(report: "BurstReport") -> str:
-    total = report.total
+    from analytics_platform.report import counted  # noqa: PLC0415
+
+    total, batches = report.total, counted(report.batches, "micro-batch")
     return (
-        f"{report.domain}: {report.batches:,} micro-batches, {total.read:,} read = {total.kept:,} kept + "
+        f"{report.domain}: {batches}, {total.read:,} read = {total.kept:,} kept + "
         f"{total.duplicate:,} duplicate + {total.quarantined:,} quarantined; "
         f"lag {sum(report.lag_after.values()):,}; ended: {report.ended}"
     )

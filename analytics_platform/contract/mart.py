@@ -151,7 +151,7 @@ def _lengths(node: Node) -> tuple[timedelta, timedelta | None]:
     """How long windows are, and from one start to the next where that is another length."""
     size, hop = node["size"], node["hop"]
     if hop.value is None:
-        return _step(size), None
+        return _step(size, "; with hop, a multiple of that"), None
     step, length = _step(hop), _length(size)
     if length is None or length > _LONGEST or length <= step or length % step:
         if size.value is not None:
@@ -167,12 +167,12 @@ def _length(node: Node) -> timedelta | None:
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else None
 
 
-def _step(node: Node) -> timedelta:
+def _step(node: Node, more: str = "") -> timedelta:
     """From one start to the next: so that they are the same on every day."""
     size = _length(node)
     if size is None or size > DAY or DAY % size:
         if node.value is not None:
-            node.refuse("is 1d, or a part of a day that divides it, as in 15m or 1h")
+            node.refuse(f"is 1d, or a part of a day that divides it, as in 15m or 1h{more}")
         return DAY
     return size
 

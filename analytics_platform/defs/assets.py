@@ -26,7 +26,7 @@ from analytics_platform.lake.table import Lake
 from analytics_platform.query import refresh_database
 from analytics_platform.rebuild import rebuild
 from analytics_platform.reference import load_reference
-from analytics_platform.report import BatchReport, BurstReport, MartReport
+from analytics_platform.report import BatchReport, BurstReport, MartReport, counted
 from analytics_platform.settings import Settings
 from analytics_platform.stream import follow
 
@@ -209,7 +209,8 @@ def _log_batch(context: dg.AssetExecutionContext, batch: BatchReport) -> None:
 
 
 def _log_mart(context: dg.AssetExecutionContext, mart: MartReport) -> None:
-    context.log.info(f"gold.{mart.mart}: {mart.windows:,} windows, {mart.rows:,} rows; {mart.seconds:.2f}s")
+    rows, windows = counted(mart.rows, "row"), counted(mart.windows, "window")
+    context.log.info(f"gold.{mart.mart}: {rows} in {windows}; {mart.seconds:.2f}s")
 
 
 def _failure(context: dg.AssetExecutionContext, error: AnalyticsError) -> Exception:

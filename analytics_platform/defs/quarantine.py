@@ -160,7 +160,7 @@ def _discard_job(domain: Domain, settings: Settings, clock: Callable[[], datetim
             report = discard(domain, settings, config.selection(), reason=config.reason, clock=clock, by=context.run_id)
         except AnalyticsError as error:
             raise dg.Failure(str(error), allow_retries=error.retryable) from error
-        context.log.info(f"{domain.name}: {report.discarded:,} rows discarded")
+        context.log.info(report.line())
         if report.discarded:
             context.log_event(_observed(domain, {"discarded": report.discarded}))
 

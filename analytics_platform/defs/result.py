@@ -8,7 +8,7 @@ import dagster as dg
 from analytics_platform.contract.model import Domain, table_name
 from analytics_platform.contract.newer import sentences
 from analytics_platform.defs.specs import asset_key, events_by_type
-from analytics_platform.report import NOTHING, BurstReport, RebuildReport
+from analytics_platform.report import NOTHING, BurstReport, RebuildReport, counted
 
 ROW_COUNT = "dagster/partition_row_count"
 
@@ -98,9 +98,11 @@ def burst_line(report: BurstReport) -> str:
     """The last line of a burst's log."""
     total = report.total
     lag = sum(report.lag_after.values())
-    marts = ", ".join(f"{name} {mart.windows:,} windows" for name, mart in sorted(report.marts.items()) if mart.windows)
+    marts = ", ".join(
+        f"{name} {counted(mart.windows, 'window')}" for name, mart in sorted(report.marts.items()) if mart.windows
+    )
     return (
-        f"{report.domain}: {report.batches:,} micro-batches, {total.read:,} read = {total.kept:,} kept + "
+        f"{report.domain}: {counted(report.batches, 'micro-batch')}, {total.read:,} read = {total.kept:,} kept + "
         f"{total.duplicate:,} duplicate + {total.quarantined:,} quarantined; lag {lag:,}; "
         f"{marts or 'no mart touched'}; ended: {report.ended}"
     )
@@ -109,8 +111,11 @@ def burst_line(report: BurstReport) -> str:
 def rebuild_line(report: RebuildReport) -> str:
     """The last line of a rebuild's log."""
     removed, added = sum(report.removed.values()), sum(report.added.values())
-    told = f"{removed:,} rows removed, {added:,} added" if report.changed else "every table was as it should be"
-    return f"{report.domain}: {report.records:,} records of {report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M}; {told}"
+    told = (
+        f"{counted(removed, 'row')} removed, {added:,} added" if report.changed else "every table was as it should be"
+    )
+    hours = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M}"
+    return f"{report.domain}: {counted(report.records, 'record')} of {hours}; {told}"
 
 
 def _newer(event: str, report: BurstReport) -> dict[str, float | str]:
