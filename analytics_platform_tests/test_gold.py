@@ -9,6 +9,7 @@ import pytest
 from analytics_platform import gold, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.errors import MartBroken
+from analytics_platform.gold import rows, source
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake import commit as commit_module
 from analytics_platform.lake.commit import Change, commit
@@ -29,16 +30,10 @@ def placed(at: str, number: int = 0, **changes: Any) -> bytes:
 
 def recomputed(of: Shop) -> dict[str, pl.DataFrame]:
     """What each mart's SQL says over all of silver."""
-    inputs = {
-        name: gold._input(of.lake, of.domain, mart, name, {}) for mart in of.domain.marts for name in mart.silver_inputs
-    }
     found = {}
     for mart in of.domain.marts:
-        tables = {name: of.lake.newest(gold.reference.spec_of(of.domain, name)) for name in mart.reference_inputs}
-        references = {name: gold.Snapshot.of(table) if table else None for name, table in tables.items()}
-        sources = gold._Sources([inputs[name] for name in mart.silver_inputs], (), references)
-        rows = gold._rows(of.domain, mart, sources, None)
-        found[mart.name] = shop.ordered(rows)
+        sources = source.sources_of(of.lake, of.domain, mart, {})
+        found[mart.name] = shop.ordered(rows.rows_of(of.domain, mart, sources, None))
     return found
 
 

@@ -15,36 +15,18 @@ from datetime import date, datetime
 
 import polars as pl
 
-from analytics_platform import duck, reference, silver, window
+from analytics_platform import window
 from analytics_platform.bronze import within
-from analytics_platform.contract.check import misfits, violations
-from analytics_platform.contract.hop import function_sql
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.contract.schema import gold_columns, schema_of
-from analytics_platform.contract.treatment import personal_columns
-from analytics_platform.duck import identifier, literal
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
-from analytics_platform.kafka.offsets import Log, OffsetRange
+from analytics_platform.gold.rows import rows_of
+from analytics_platform.gold.source import Input, Logs, MartInput, sources_of
+from analytics_platform.gold.table import inside, kind, spec
+from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import TOKEN, Change, Move, commit
-from analytics_platform.lake.files import Pinned, Snapshot, merged, overlap_sql
-from analytics_platform.lake.table import Lake, TableSpec
-from analytics_platform.parquet import rows_sql
+from analytics_platform.lake.files import Pinned, merged, overlap_sql
+from analytics_platform.lake.table import Lake
 from analytics_platform.report import MartReport
-
-Logs = Mapping[str, tuple[Log, Sequence[int]]]
-"""The log and the partitions of each topic, as far as they are known."""
-
-
-def spec(mart: MartContract) -> TableSpec:
-    """The table of a mart."""
-    return TableSpec(
-        "gold",
-        mart.name,
-        schema_of(gold_columns(mart)),
-        (mart.window.column,),
-        mart.header.description,
-        personal_columns(mart.fields),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +62,6 @@ class _Changed:
     after: int
     starts: pl.Series | None
     """Starts (UTC) of the windows that were replaced; None where all were."""
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One silver input at one version: its files and its progress, so that both are of the same moment."""
-
-    name: str
-    time_field: str
-    snapshot: Snapshot
-    ends: Mapping[str, int]
-    """The next bronze offset to take in, by application id."""
-    places: Mapping[str, tuple[Log, int]]
-    """Which log and partition an application id stands for."""
-    rewrites: int
-
-
-@dataclass(frozen=True, slots=True)
-class _MartInput:
-    """A mart that another one reads, at one version."""
-
-    mart: MartContract
-    snapshot: Snapshot | None
-    commits: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """All that a mart's SQL reads."""
-
-    silver: Sequence[Input]
-    marts: Sequence[_MartInput]
-    references: Mapping[str, Snapshot | None]
 
 
 def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | None = None) -> Iterator[Refreshed]:
@@ -158,30 +108,24 @@ def _refresh(
         nonlocal windows, removed, added, before, starts
         del left  # a mart has no moves of its own: it records what it was computed from
         before = table.progress(TOKEN) or 0
-        inputs = [_input(lake, domain, mart, name, logs) for name in mart.silver_inputs]
-        tables = {name: lake.newest(reference.spec_of(domain, name)) for name in mart.reference_inputs}
-        below = [_mart_input(lake, domain, name) for name in mart.gold_inputs]
-        ends = {f"{item.name}:{app_id}": end for item in inputs for app_id, end in item.ends.items()}
-        fixed = {f"rewrites:{item.name}": item.rewrites for item in inputs}
-        fixed |= {
-            f"reference:{name}": (found.transaction_version(TOKEN) or 0) if found else 0
-            for name, found in tables.items()
-        }
+        sources = sources_of(lake, domain, mart, logs)
+        ends = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
+        fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
+        fixed |= {f"reference:{name}": item.commits for name, item in sources.references.items()}
         fixed["contract"] = int(mart.header.digest[:15], 16)
-        commits = {f"gold:{item.mart.name}": item.commits for item in below}
+        commits = {f"gold:{item.mart.name}": item.commits for item in sources.marts}
         have = {name: table.progress(name) for name in (*ends, *fixed, *commits)}
         expected = fixed | _seen_before(rewritten, fixed)
         stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
         moved = any(have[name] != end for name, end in (ends | commits).items())
         if not stale and not moved and rewritten is None:
             return None
-        replaced = _replaced(below, mart, have, changed)
-        starts = None if stale or replaced is None else _touched(inputs, mart, have, rewritten, replaced)
+        replaced = _replaced(sources.marts, mart, have, changed)
+        starts = None if stale or replaced is None else _touched(sources.silver, mart, have, rewritten, replaced)
         if starts is not None and window.at_the_end(starts):
             starts = None  # no predicate can name where the windows of the year 9999 end
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
-        references = {name: Snapshot.of(found) if found else None for name, found in tables.items()}
-        rows = _rows(domain, mart, _Sources(inputs, below, references), covered)
+        rows = rows_of(domain, mart, sources, covered)
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
         progress = ends | fixed | commits
         if covered is None:
@@ -191,7 +135,7 @@ def _refresh(
         behind = moved or any(have[name] != fixed[name] for name in fixed)
         if not covered:
             return Change(rows, progress=progress) if behind else None
-        bounds = window.bounds(covered, mart.window.timezone, _kind(mart))
+        bounds = window.bounds(covered, mart.window.timezone, kind(mart))
         if rewritten is not None:
             removed, added = _differing(_standing(table, mart, bounds), rows)
             if not behind and not removed and not added:
@@ -229,7 +173,7 @@ def _standing(
     if bounds is None:
         near = snapshot.scan()
     else:
-        near = snapshot.touching(mart.window.column, bounds).scan().filter(_inside(mart.window.column, bounds))
+        near = snapshot.touching(mart.window.column, bounds).scan().filter(inside(mart.window.column, bounds))
     return near.select(list(spec(mart).schema)).collect().sort(mart.grain)
 
 
@@ -240,36 +184,8 @@ def _differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
     return gone, rows.join(standing, on=columns, how="anti", nulls_equal=True).height
 
 
-def _kind(mart: MartContract) -> pl.DataType:
-    return pl.Schema(spec(mart).schema)[mart.window.column]
-
-
-def _input(lake: Lake, domain: Domain, mart: MartContract, name: str, logs: Logs) -> Input:
-    versions = domain.versions_of(name)
-    table = lake.ensure(silver.spec(versions))
-    log, partitions = logs.get(versions[0].topic, (Log("", ""), ()))
-    places = {log.app_id(partition): (log, partition) for partition in partitions}
-    found = {app_id: table.transaction_version(app_id) for app_id in places}
-    return Input(
-        name,
-        mart.window.time_fields[name],
-        Snapshot.of(table),
-        {app_id: end for app_id, end in found.items() if end is not None},
-        places,
-        table.transaction_version(silver.REWRITES) or 0,
-    )
-
-
-def _mart_input(lake: Lake, domain: Domain, name: str) -> _MartInput:
-    (mart,) = [mart for mart in domain.marts if mart.name == name]
-    table = lake.newest(spec(mart))
-    if table is None:
-        return _MartInput(mart, None, 0)
-    return _MartInput(mart, Snapshot.of(table), table.transaction_version(TOKEN) or 0)
-
-
 def _replaced(
-    below: Sequence[_MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, _Changed]
+    below: Sequence[MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, _Changed]
 ) -> list[pl.Series] | None:
     """Starts of windows that hold rows of replaced windows of the marts below; None where these cannot be told."""
     found = []
@@ -306,94 +222,3 @@ def _touched(
         times = near.scan().filter(mine).select(pl.col(item.time_field).unique()).collect().to_series()
         found.append(window.starts(times, mart.window))
     return pl.concat(found).unique().sort()
-
-
-def _rows(
-    domain: Domain, mart: MartContract, sources: "_Sources", covered: Sequence[window.Span] | None
-) -> pl.DataFrame:
-    """The mart's rows in the covered windows, or all of them; checked against its contract."""
-    table = spec(mart)
-    if covered is not None and not covered:
-        return pl.DataFrame(schema=table.schema)
-    reads = None if covered is None else merged(window.reads(covered, mart.window))
-    try:
-        with duck.connect() as connection:
-            connection.execute("CREATE SCHEMA silver; CREATE SCHEMA reference; CREATE SCHEMA gold")
-            connection.execute(function_sql(mart.window))
-            for item in sources.silver:
-                sql = _within_sql(item.snapshot, item.time_field, reads)
-                connection.execute(f"CREATE VIEW silver.{identifier(item.name)} AS {sql}")
-            for name, snapshot in sources.references.items():
-                schema = reference.spec_of(domain, name).schema if snapshot is None else snapshot.schema
-                sql = rows_sql(snapshot.paths if snapshot else (), pl.Schema(schema))
-                connection.execute(f"CREATE VIEW reference.{identifier(name)} AS {sql}")
-            for below in sources.marts:
-                other, snapshot = below.mart, below.snapshot
-                spans = None if reads is None else window.bounds(reads, other.window.timezone, _kind(other))
-                sql = (
-                    rows_sql((), pl.Schema(spec(other).schema))
-                    if snapshot is None
-                    else _within_sql(snapshot, other.window.column, spans)
-                )
-                connection.execute(f"CREATE VIEW gold.{identifier(other.name)} AS {sql}")
-            result = connection.sql(mart.sql).to_arrow_table()
-    except duck.Error as error:
-        raise MartBroken(mart.name, f"its SQL fails: {duck.words(error)}") from None
-    rows = pl.DataFrame(result)
-    return _fitting(mart, rows, table, covered).sort(mart.grain)
-
-
-def _within_sql(
-    snapshot: Snapshot, column: str, spans: Sequence[tuple[datetime | date, datetime | date]] | None
-) -> str:
-    """The rows of a table, or those whose value of a column lies within some ranges."""
-    if spans is None:
-        return f"SELECT * FROM ({rows_sql(snapshot.paths, snapshot.schema)})"
-    near, name = snapshot.touching(column, spans), identifier(column)
-    parts = (f"({name} >= {_literal(start)} AND {name} < {_literal(end)})" for start, end in spans)
-    return f"SELECT * FROM ({rows_sql(near.paths, near.schema)}) WHERE ({' OR '.join(parts)})"
-
-
-def _literal(at: datetime | date) -> str:
-    if isinstance(at, datetime):
-        return f"TIMESTAMPTZ {literal(at.isoformat(sep=' '))}"
-    return f"DATE {literal(at.isoformat())}"
-
-
-def _fitting(
-    mart: MartContract, rows: pl.DataFrame, table: TableSpec, covered: Sequence[window.Span] | None
-) -> pl.DataFrame:
-    """The rows of the covered windows, in the table's types.
-
-    Raises:
-        MartBroken: the result does not fit the contract: columns, types, rules, grain, or windows it was not asked for.
-    """
-    if set(rows.columns) != set(table.schema):
-        raise MartBroken(mart.name, f"its SQL returns {sorted(rows.columns)}, its contract has {sorted(table.schema)}")
-    unfit = misfits(rows, table.schema)
-    if unfit:
-        raise MartBroken(mart.name, f"not of its contract's type: {', '.join(unfit)}")
-    typed = rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
-    name, kind = mart.window.column, _kind(mart)
-    if mart.window.overlap > 1 and kind != pl.Date():
-        seconds = int(mart.window.step.total_seconds())
-        if not typed.select((pl.col(name).dt.truncate(f"{seconds}s") == pl.col(name)).all()).item():
-            raise MartBroken(mart.name, f"its SQL returns a {name} at which no window starts; see docs/marts.md")
-    if covered is not None:
-        outer = window.bounds(window.partial(covered, mart.window), mart.window.timezone, kind)
-        if not typed.select(_inside(name, outer).fill_null(value=False).all()).item():
-            raise MartBroken(
-                mart.name, f"its SQL returns a {name} outside the windows its rows come from; see docs/marts.md"
-            )
-        # Windows that overlap those asked for have only some of their rows here.
-        typed = typed.filter(_inside(name, window.bounds(covered, mart.window.timezone, kind)))
-    if typed.select(mart.grain).is_duplicated().any():
-        raise MartBroken(mart.name, f"its SQL returns two rows for one {', '.join(mart.grain)}")
-    complaints = violations(typed, mart.fields)
-    if complaints:
-        raise MartBroken(mart.name, "its result does not fit its contract: " + "; ".join(complaints))
-    return typed
-
-
-def _inside(name: str, spans: Sequence[tuple[datetime | date, datetime | date]]) -> pl.Expr:
-    return pl.any_horizontal((pl.col(name) >= start) & (pl.col(name) < end) for start, end in spans)
