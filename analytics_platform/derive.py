@@ -17,7 +17,7 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze, erasure, quarantine, silver
+from analytics_platform import bronze, erasure, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.newer import Sights
 from analytics_platform.contract.treatment import key_names
@@ -67,6 +67,8 @@ class Taken:
     newest_occurred_at: Mapping[str, datetime]
     newer: Sights
     """What rows had that claim a newer version than any known; of event types of which this call placed something."""
+    late: Mapping[str, int]
+    """Rows added that were later than their contract allows, by event type; types without any are left out."""
 
 
 def silvers(domain: Domain, topic: str, halted: Collection[str] = ()) -> Mapping[str, TableSpec]:
@@ -174,6 +176,7 @@ def take_in(
         rejected,
         {name: split.kept["occurred_at"].max() for name, split in splits.items() if split.kept.height},  # type: ignore[misc]
         {sight: count for sight, count in judged.newer.items() if sight.event in placed},
+        {name: count for name, split in splits.items() if (count := watermark.late(split.kept))},
     )
 
 
@@ -234,7 +237,9 @@ def _take_good(
         found = silver.split(rows, contract, table.snapshot(), forgotten=gone)
         if found.kept.height + found.duplicates.height != rows.height:
             raise AccountingBroken(spec.title, f"{rows.height} rows, {found.kept.height} + {found.duplicates.height}")
-        return Change(found.kept, metadata=_metadata(part, found, judged, left))
+        found = replace(found, kept=watermark.stamped(found.kept, table, versions))
+        progress = watermark.moved(found.kept, table, versions)
+        return Change(found.kept, progress=progress, metadata=_metadata(part, found, judged, left))
 
     committed = commit(lake, spec, change, part.moves)
     return nothing if committed.change is None else found

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
@@ -201,9 +201,8 @@ class _Rebuild:
                 # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
                 places = places_sql(copies.collect(), silver.PLACE)
                 replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
-            wanted = split.kept.select(
-                pl.col(item).cast(snapshot.schema[item]) for item in columns if item in split.kept
-            )
+            kept = watermark.remembered(split.kept, snapshot, standing)
+            wanted = kept.select(pl.col(item).cast(snapshot.schema[item]) for item in columns if item in kept)
             wanted = wanted.sort(*silver.ORDER, "_topic_id", *columns[:1])
             same = standing.select(wanted.columns).equals(wanted)
             changed = (good.clear(), good.clear(), wanted.height)
@@ -211,7 +210,7 @@ class _Rebuild:
                 return None
             changed = (*_difference(standing.select(wanted.columns), wanted), wanted.height)
             rewrites = (table.progress(silver.REWRITES) or 0) + 1
-            return Change(split.kept, replaces=replaces, progress={silver.REWRITES: rewrites})
+            return Change(kept, replaces=replaces, progress={silver.REWRITES: rewrites})
 
         if commit(self.lake, spec, change).change is not None:
             self.rewrites[name] += 1

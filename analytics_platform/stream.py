@@ -332,6 +332,7 @@ class _Burst:
             newest_occurred_at=taken.newest_occurred_at,
             seconds=watch.stages,
             newer=taken.newer,
+            late=taken.late,
         )
         self.tally.batch(report)
         self.on_batch(report)

@@ -28,6 +28,7 @@ class Tally:
     seconds: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
     newer: Sights = field(default_factory=dict)
+    late: Counter[str] = field(default_factory=Counter)
 
     def batch(self, report: BatchReport) -> None:
         """Add one micro-batch."""
@@ -46,6 +47,7 @@ class Tally:
             self.seconds[stage] += seconds  # type: ignore[assignment]
         self.size_bytes += report.size_bytes
         self.newer = together([self.newer, report.newer])
+        self.late.update(report.late)
 
     def mart(self, report: MartReport) -> None:
         """Add one update of a mart."""
@@ -75,4 +77,5 @@ class Tally:
             ended=ended,
             size_bytes=self.size_bytes,
             newer=self.newer,
+            late=dict(self.late),
         )

@@ -37,6 +37,41 @@ def starts(times: pl.Series, window: Window) -> pl.Series:
     return pl.Series(times.name, found, pl.Datetime("us", "UTC"))
 
 
+def assigned(times: pl.Series, window: Window) -> pl.DataFrame:
+    """Every window that each instant falls into: `place` of the instant in the series, and `start` (UTC). Nulls have none."""
+    given = pl.DataFrame({"time": times.clip(_FIRST, _LAST)}).with_row_index("place").drop_nulls()
+    if window.step < _DAY:
+        latest = pl.col("time").dt.truncate(_seconds(window, 1))
+        befores = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(window.overlap)]
+        return given.select("place", start=pl.concat_list(befores)).explode("start")
+    local = pl.col("time").dt.convert_time_zone(window.timezone).dt.date()
+    befores = [local.dt.offset_by(f"-{back}d") for back in range(window.overlap)]
+    days = given.select("place", day=pl.concat_list(befores)).explode("day")
+    return days.with_columns(start=begins(days["day"], window)).drop("day")
+
+
+def begins(values: pl.Series, window: Window) -> pl.Series:
+    """Values of a mart's window column as instants: where it holds dates, when these days begin in the window's zone."""
+    if values.dtype != pl.Date():
+        return values
+    zone = ZoneInfo(window.timezone)
+    days = values.unique().drop_nulls().to_list()
+    return values.replace_strict(
+        pl.Series(days, dtype=pl.Date), [_begins(day, zone) for day in days], return_dtype=pl.Datetime("us", "UTC")
+    )
+
+
+def ends(found: pl.Series, window: Window) -> pl.Series:
+    """Where windows end that start at some instants; null where that is beyond the calendar."""
+    if window.step < _DAY:
+        return found.clip(upper_bound=_LAST) + window.size
+    last = _LAST - timedelta(days=367)
+    known = found.unique().drop_nulls().to_list()
+    moved = [None if start > last else _moved(start, window, window.overlap) for start in known]
+    kind = pl.Datetime("us", "UTC")
+    return found.replace_strict(pl.Series(known, dtype=kind), pl.Series(moved, dtype=kind), return_dtype=kind)
+
+
 def at_the_end(found: pl.Series) -> bool:
     """Whether some starts are so near to the first or the last year that there may be no name for where windows end."""
     return not found.is_empty() and not found.is_between(_FIRST + _MARGIN, _LAST - _MARGIN).all()

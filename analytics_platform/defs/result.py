@@ -58,7 +58,14 @@ def burst_results(
         age = {} if newest is None else {"freshness_seconds": (now - newest).total_seconds()}
         yield dg.MaterializeResult(
             asset_key=asset_key("silver", name),
-            metadata={"rows": kept, "duplicate": duplicate, **age, **_newer(name, report), **_pace(kept, took)},
+            metadata={
+                "rows": kept,
+                "duplicate": duplicate,
+                **age,
+                **_late(name, report),
+                **_newer(name, report),
+                **_pace(kept, took),
+            },
         )
     for mart in domain.marts:
         done = report.marts.get(mart.name)
@@ -116,6 +123,11 @@ def rebuild_line(report: RebuildReport) -> str:
     )
     hours = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M}"
     return f"{report.domain}: {counted(report.records, 'record')} of {hours}; {told}"
+
+
+def _late(event: str, report: BurstReport) -> dict[str, float | str]:
+    """How many of the rows were later than the contract allows; nothing where none were."""
+    return {"late_rows": report.late[event]} if event in report.late else {}
 
 
 def _newer(event: str, report: BurstReport) -> dict[str, float | str]:
