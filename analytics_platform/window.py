@@ -1,7 +1,8 @@
 """Windows that begin at fixed times, alone or overlapping: which ones rows fall into, and where each begins and ends. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -51,14 +52,16 @@ def assigned(times: pl.Series, window: Window) -> pl.DataFrame:
 
 
 def begins(values: pl.Series, window: Window) -> pl.Series:
-    """Values of a mart's window column as instants: where it holds dates, when these days begin in the window's zone."""
+    """Values of a mart's window column as instants: where it holds dates, when these days begin in the window's zone.
+
+    Null at the very ends of the calendar.
+    """
     if values.dtype != pl.Date():
         return values
     zone = ZoneInfo(window.timezone)
-    days = values.unique().drop_nulls().to_list()
-    return values.replace_strict(
-        pl.Series(days, dtype=pl.Date), [_begins(day, zone) for day in days], return_dtype=pl.Datetime("us", "UTC")
-    )
+    days = values.unique().drop_nulls()
+    named = days.filter(days.is_between(_FIRST.date(), _LAST.date()))  # DuckDB and polars know more years than Python
+    return _each(values, {day: _begins(day, zone) for day in named})
 
 
 def ends(found: pl.Series, window: Window) -> pl.Series:
@@ -66,10 +69,17 @@ def ends(found: pl.Series, window: Window) -> pl.Series:
     if window.step < _DAY:
         return found.clip(upper_bound=_LAST) + window.size
     last = _LAST - timedelta(days=367)
-    known = found.unique().drop_nulls().to_list()
-    moved = [None if start > last else _moved(start, window, window.overlap) for start in known]
+    known = found.unique().drop_nulls()
+    return _each(found, {start: None if start > last else _moved(start, window, window.overlap) for start in known})
+
+
+def _each(values: pl.Series, instants: Mapping[Any, datetime | None]) -> pl.Series:
+    """The instant that stands for each value."""
     kind = pl.Datetime("us", "UTC")
-    return found.replace_strict(pl.Series(known, dtype=kind), pl.Series(moved, dtype=kind), return_dtype=kind)
+    if not instants:
+        return pl.Series(values.name, [None] * len(values), kind)
+    keys, found = pl.Series(list(instants), dtype=values.dtype), pl.Series(list(instants.values()), dtype=kind)
+    return values.replace_strict(keys, found, default=None, return_dtype=kind)
 
 
 def at_the_end(found: pl.Series) -> bool:

@@ -479,9 +479,9 @@ class Shop:
 
     def gold(self, name: str) -> pl.DataFrame:
         """What a mart's SQL made; how final it is has columns of its own, see `finality`."""
-        return self.whole(name).drop(finality.STATUS, finality.RESTATED_AT, finality.LATE_ROWS)
+        return self.full(name).drop(finality.STATUS, finality.RESTATED_AT, finality.LATE_ROWS)
 
-    def whole(self, name: str) -> pl.DataFrame:
+    def full(self, name: str) -> pl.DataFrame:
         """All columns of a mart."""
         return self.rows(next(gold.spec(mart) for mart in self.domain.marts if mart.name == name))
 

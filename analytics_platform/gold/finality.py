@@ -108,8 +108,6 @@ def closing(standing: Snapshot, mart: MartContract, finality: Finality, before: 
 
 def late(finality: Finality, covered: Sequence[window.Span] | None) -> Late:
     """The rows that came too late for the windows that start within some ranges, or for any."""
-    if finality.watermark is None:
-        return NONE_LATE
     places, counted = [NONE_LATE.places], [NONE_LATE.counted]
     for witness in finality.witnesses:
         rows = _candidates(witness, finality, covered)
