@@ -45,7 +45,7 @@ LEVELS = (
     ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
     ("derive", "gold", "selection", "breaker"),
     ("catchup", "subject"),
-    ("stream", "rebuild", "gaps", "query", "usage", "replay", "resume"),
+    ("stream", "rebuild", "gaps", "query", "usage", "lateness", "replay", "resume"),
     ("status", "doctor", "impact", "pages", "forget"),
     ("defs", "demo"),
     ("cli",),
