@@ -28,6 +28,9 @@ class Tally:
     seconds: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
     newer: Sights = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
 
     def batch(self, report: BatchReport) -> None:
         """Add one micro-batch."""
@@ -46,6 +49,8 @@ class Tally:
             self.seconds[stage] += seconds  # type: ignore[assignment]
         self.size_bytes += report.size_bytes
         self.newer = together([self.newer, report.newer])
+        self.unknown.update(report.unknown)
+        self.missing.update(report.missing)
 
     def mart(self, report: MartReport) -> None:
         """Add one update of a mart."""
@@ -75,4 +80,7 @@ class Tally:
             ended=ended,
             size_bytes=self.size_bytes,
             newer=self.newer,
+            unknown=dict(self.unknown),
+            missing=dict(self.missing),
+            filled=dict(self.filled),
         )

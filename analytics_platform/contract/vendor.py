@@ -21,7 +21,10 @@ class Kind(StrEnum):
 
 
 _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
-    Kind.EVENT: ("envelope", "identity", "quarantine", "compatibility", "deprecation", "upcast", "subject", "wire"),
+    Kind.EVENT: (
+        *("envelope", "identity", "quarantine", "compatibility", "deprecation", "upcast", "subject", "wire"),
+        "enrich",
+    ),
     Kind.REFERENCE: (),
     Kind.MART: ("window",),
 }
