@@ -202,12 +202,13 @@ def domain(
     products: str = PRODUCTS,
     breaker: str = "",
     patch: str = "",
+    enrich: str = "",
 ) -> Domain:
     """The shop's contracts, changed; loaded as any other, from a folder that stays until the tests end."""
     folder = TemporaryDirectory(prefix="shop-")
     _FOLDERS.append(folder)
     root = Path(folder.name)
-    _write(root, events, most_cents, extra, breaker)
+    _write(root, events, most_cents, extra, {"quarantine": breaker, "enrich": enrich})
     if patch:
         _file(root, "order_placed/fix.patch.yaml", patch)
     sqls = {name: sql for name, (_, _, sql) in MORE_MARTS.items()}
@@ -222,7 +223,7 @@ def domain(
 _FOLDERS: list[TemporaryDirectory[str]] = []
 
 
-def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, breaker: str) -> None:
+def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, policies: Mapping[str, str]) -> None:
     by_order = "[order_id, placed_at], timeField: placed_at"
     window = "slaProperties: [{property: dedupeWindow, value: 2, unit: d}]"
     known = {
@@ -232,8 +233,11 @@ def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, break
     }
     for name in events:
         topic, fields, sla, by = known[name]
-        policy = f"  - {{property: quarantine, vendor: analytics_platform, value: {breaker}}}\n"
-        policy = policy if breaker and name == "order_placed" else ""
+        policy = "".join(
+            f"  - {{property: {kind}, vendor: analytics_platform, value: {value}}}\n"
+            for kind, value in policies.items()
+            if value and name == "order_placed"
+        )
         text = _EVENT.format(name=name, version="1.0.0", topic=topic, fields=fields, sla=sla, by=by, quarantine=policy)
         _file(root, f"{name}/1.0.0.odcs.yaml", text)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from analytics_platform.contract.difference import Difference, Verdict
+from analytics_platform.contract.enrich_change import enrichment_changes
 from analytics_platform.contract.envelope_change import envelope_changes
 from analytics_platform.contract.loosen import rule_changes
 from analytics_platform.contract.model import (
@@ -49,6 +50,7 @@ def compare(old: EventContract, new: EventContract, today: date) -> tuple[Differ
         *_promises(old, new),
         *fields.compare(old.fields, new.fields, ""),
         *_row_rules(old, new),
+        *enrichment_changes(old, new),
         *_service(old, new, today),
         *_cosmetic(old, new),
     )

@@ -239,6 +239,36 @@ class Header:
     """sha256 (hex) of the file's bytes, and of its SQL's for a mart."""
 
 
+class Unknown(StrEnum):
+    """What becomes of a row whose key a source does not know: it stays, without the columns, or goes to quarantine."""
+
+    NOTHING = "nothing"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """Columns that silver takes from a reference table, see docs/enrichment.md."""
+
+    name: str
+    reference: str
+    """The reference table, of the same domain."""
+    on: Mapping[str, str]
+    """The event's fields that hold its primary key, by the table's own column."""
+    take: Mapping[str, str]
+    """What silver calls the columns it takes, by the table's own column."""
+    as_of: str = "occurred_at"
+    """The timestamp at which a row of a table with history must have been valid."""
+    unknown: Unknown = Unknown.NOTHING
+    columns: tuple[Field, ...] = ()
+    """The columns taken, as silver has them; empty where the contract was read without its domain."""
+
+    @property
+    def enriched_at(self) -> str:
+        """The column that says since when a row has what the source knew of it; null while nobody could ask."""
+        return f"{self.name}_enriched_at"
+
+
 @dataclass(frozen=True, slots=True)
 class Watermark:
     """How an event type's time goes on: up to the newest `occurred_at` there was, less what may still come late."""
@@ -289,6 +319,8 @@ class EventContract:
     """How producers write it."""
     patches: tuple[Patch, ...] = ()
     """Those of the event, by name: the same for every version."""
+    enrichments: tuple[Enrichment, ...] = ()
+    """The newest version's count, for rows of all."""
 
     @property
     def name(self) -> str:

@@ -52,7 +52,8 @@ def burst_results(
         )
     for name in events_by_type(domain):
         kept, duplicate = report.kept.get(name, 0), report.duplicate.get(name, 0)
-        if not kept:
+        enrichment = _enrichment(name, report)
+        if not kept and not any(key.startswith("filled/") for key in enrichment):
             continue
         newest = report.newest_occurred_at.get(name)
         age = {} if newest is None else {"freshness_seconds": (now - newest).total_seconds()}
@@ -64,6 +65,7 @@ def burst_results(
                 **age,
                 **_late(name, report),
                 **_newer(name, report),
+                **enrichment,
                 **_pace(kept, took),
             },
         )
@@ -135,6 +137,17 @@ def _newer(event: str, report: BurstReport) -> dict[str, float | str]:
     found = {sight: count for sight, count in report.newer.items() if sight.event == event}
     rows = sum(count for sight, count in found.items() if not sight.path)
     return {"newer_version_rows": rows, "newer_versions": "\n".join(sentences(found))} if found else {}
+
+
+def _enrichment(event: str, report: BurstReport) -> dict[str, int]:
+    """How many rows each enrichment did not know, is missing or has filled, as `unknown/plane`; only what there was."""
+    counts = {"unknown": report.unknown, "missing": report.missing, "filled": report.filled}
+    return {
+        f"{what}/{name.removeprefix(f'{event}.')}": count
+        for what, found in counts.items()
+        for name, count in sorted(found.items())
+        if count and name.startswith(f"{event}.")
+    }
 
 
 def _pace(rows: int, took: timedelta) -> dict[str, float]:
