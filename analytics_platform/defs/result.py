@@ -52,8 +52,7 @@ def burst_results(
         )
     for name in events_by_type(domain):
         kept, duplicate = report.kept.get(name, 0), report.duplicate.get(name, 0)
-        enrichment = _enrichment(name, report)
-        if not kept and not any(key.startswith("filled/") for key in enrichment):
+        if not kept:
             continue
         newest = report.newest_occurred_at.get(name)
         age = {} if newest is None else {"freshness_seconds": (now - newest).total_seconds()}
@@ -65,7 +64,7 @@ def burst_results(
                 **age,
                 **_late(name, report),
                 **_newer(name, report),
-                **enrichment,
+                **_enrichment(name, report),
                 **_pace(kept, took),
             },
         )
@@ -110,10 +109,11 @@ def burst_line(report: BurstReport) -> str:
     marts = ", ".join(
         f"{name} {counted(mart.windows, 'window')}" for name, mart in sorted(report.marts.items()) if mart.windows
     )
+    filled = ", ".join(f"{name} filled for {counted(rows, 'row')}" for name, rows in sorted(report.filled.items()))
     return (
         f"{report.domain}: {counted(report.batches, 'micro-batch')}, {total.read:,} read = {total.kept:,} kept + "
         f"{total.duplicate:,} duplicate + {total.quarantined:,} quarantined; lag {lag:,}; "
-        f"{marts or 'no mart touched'}; ended: {report.ended}"
+        f"{marts or 'no mart touched'}; {f'{filled}; ' if filled else ''}ended: {report.ended}"
     )
 
 
