@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from analytics_platform.contract.complaint import Complaint, one_of, shown
 from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
+from analytics_platform.contract.lookback import lookbacks_of, time_field
 from analytics_platform.contract.model import NAME, PERSONAL, Field, LogicalType, MartContract, Window
 from analytics_platform.contract.reference import primary_key
 from analytics_platform.contract.source import MAX_BYTES, Node, Source
@@ -146,14 +147,16 @@ def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[st
     if time_fields.value is not None and not isinstance(time_fields.value, dict):
         time_fields.refuse("is a mapping of silver tables to their timestamps")
     settle = duration_of(node["finalAfter"]) or timedelta(0)
+    lookbacks = lookbacks_of(time_fields, size, step)
     return Window(
         column.text,
         size,
         zone.text,
-        {key: time_fields[key].text for key in time_fields.keys},
+        {key: time_field(time_fields[key]).text for key in time_fields.keys},
         hop,
         settle,
-        keeps=_keeps(node["late"], overlaps=hop is not None, has_rows=time_fields.value is not None),
+        keeps=_keeps(node["late"], overlaps=hop is not None or bool(lookbacks), has_rows=time_fields.value is not None),
+        lookbacks=lookbacks,
     )
 
 
@@ -162,7 +165,8 @@ def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:
     if node.value not in (None, "restate", "keep"):
         node.refuse(one_of(("restate", "keep"), node.value))
     if node.value == "keep" and overlaps:
-        node.refuse("is restate where windows overlap: a row may be late for one window and in time for another")
+        why = "a row may be late for one window and in time for another"
+        node.refuse(f"is restate where windows overlap or see rows from before them: {why}")
     elif node.value == "keep" and not has_rows:
         node.refuse("is restate for a mart over marts alone: what those keep out never comes here")
     return bool(node.value == "keep")
@@ -231,6 +235,8 @@ def _check_time_fields(node: Node, mart: MartContract, bench: Bench, sql_name: s
         if name not in mart.silver_inputs:
             node[name].refuse(one_of(mart.silver_inputs, name, f"the silver tables {sql_name} reads"), shown(name))
             continue
-        timestamps = bench.timestamps("silver", name)
-        if node[name].value not in timestamps:
-            node[name].refuse(one_of(timestamps, node[name].value, f"the required timestamps of silver.{name}"))
+        timestamps, chosen = bench.timestamps("silver", name), time_field(node[name])
+        if chosen.value not in timestamps:
+            chosen.refuse(one_of(timestamps, chosen.value, f"the required timestamps of silver.{name}"))
+    if mart.silver_inputs and not mart.gold_inputs and set(mart.silver_inputs) <= set(mart.window.lookbacks):
+        node.refuse("is a table without: its rows say which windows there are", "a lookback for every table")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from analytics_platform import reference, silver
 from analytics_platform.contract.model import Domain, MartContract
@@ -21,6 +22,7 @@ class Input:
 
     name: str
     time_field: str
+    lookback: timedelta
     snapshot: Snapshot
     ends: Mapping[str, int]
     """The next bronze offset to take in, by application id."""
@@ -74,6 +76,7 @@ def silver_input(lake: Lake, domain: Domain, mart: MartContract, name: str, logs
     return Input(
         name,
         mart.window.time_fields[name],
+        mart.window.lookback(name),
         Snapshot.of(table),
         {app_id: end for app_id, end in found.items() if end is not None},
         places,
