@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.enrich import References, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
@@ -249,8 +249,8 @@ class _Rebuild:
             return pl.Series([], dtype=pl.Datetime("us", "UTC"))
         near = Snapshot.of(table).touching("_ingested_at", [self.hours]).scan()
         column = pl.col(mart.window.time_fields[name])
-        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect().to_series()
-        return window.starts(times, mart.window)
+        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect()
+        return gold.touched_by(times, name, mart)
 
     def _count(self, title: str, removed: int, added: int, rows: int) -> None:
         self.removed[title] += removed

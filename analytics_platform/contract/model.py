@@ -380,7 +380,7 @@ class Window:
 
     `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date where they begin daily).
     `time_fields` names, for each silver input, the timestamp by which its rows fall into windows; rows of another mart
-    fall by the start of their own window.
+    fall by the start of their own window. Rows of an input in `lookbacks` count in windows after their own as well.
     """
 
     column: str
@@ -396,6 +396,8 @@ class Window:
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
     session: Session | None = None
     """Where windows are sessions: then `size` is nothing, and `timezone` UTC."""
+    lookbacks: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long before the start of a window its rows of a silver input begin, for as-of joins; others begin with it."""
 
     @property
     def step(self) -> timedelta:
@@ -406,6 +408,10 @@ class Window:
     def overlap(self) -> int:
         """How many windows an instant falls into."""
         return 1 if self.session is not None else self.size // self.step
+
+    def lookback(self, name: str) -> timedelta:
+        """How long before the start of a window its rows of a silver input begin."""
+        return self.lookbacks.get(name, timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)
