@@ -27,8 +27,8 @@ def starts(times: pl.Series, window: Window, lookback: timedelta = _NONE) -> pl.
     """The distinct starts (UTC) of the windows that some instants fall into, sorted; nulls fall into none.
 
     Days are cut in the window's own zone, so two of them a year have 23 and 25 hours. Of sessions it is the instants
-    themselves: a row alone does not say when its session began. With a lookback also of the windows that begin no later
-    than that after an instant: these are the ones that `back` lets see it.
+    themselves: a row alone does not say when its session began. With a lookback also the windows that begin no later than
+    that after an instant: these are the ones that `back` lets see it.
     """
     given = times.drop_nulls().clip(_FIRST, _LAST)
     if window.session is not None:

@@ -36,3 +36,10 @@ def lookbacks_of(time_fields: Node, size: timedelta, step: timedelta) -> Mapping
             node["lookback"].refuse(f"is shorter: with it a row counts in more than {MOST_WINDOWS} windows")
         found[name] = lookback or timedelta(hours=1)
     return found
+
+
+def refuse_lookbacks(time_fields: Node) -> None:
+    """Complain of every lookback of a mart whose windows begin and end with their rows."""
+    for name in time_fields.keys:
+        if isinstance(time_fields[name].value, dict):
+            time_fields[name].refuse("is the timestamp alone: a session has no rows from before it began", "a lookback")

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from analytics_platform.contract.complaint import Complaint, one_of, shown
 from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
-from analytics_platform.contract.lookback import lookbacks_of, time_field
+from analytics_platform.contract.lookback import lookbacks_of, refuse_lookbacks, time_field
 from analytics_platform.contract.model import NAME, PERSONAL, LogicalType, MartContract, Window
 from analytics_platform.contract.reference import primary_key
 from analytics_platform.contract.session import check_session, session_of
@@ -138,7 +138,7 @@ def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
     _check_column(node["column"], schema, grain, expected, f"a {of}")
     settle = duration_of(node["finalAfter"]) or timedelta(0)
     lookbacks = lookbacks_of(node["timeFields"], size, step)
-    has_rows = node["timeFields"].value is not None
+    overlaps = hop is not None or bool(lookbacks)
     return Window(
         node["column"].text,
         size,
@@ -146,7 +146,7 @@ def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
         _time_fields(node["timeFields"]),
         hop,
         settle,
-        keeps=_keeps(node["late"], overlaps=hop is not None or bool(lookbacks), has_rows=has_rows),
+        keeps=_keeps(node["late"], overlaps=overlaps, has_rows=node["timeFields"].value is not None),
         lookbacks=lookbacks,
     )
 
@@ -157,9 +157,7 @@ def _sessions(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
     session = session_of(node, schema, grain)
     settle = duration_of(node["finalAfter"]) or timedelta(0)
     times = _time_fields(node["timeFields"])
-    for name in times:
-        if isinstance(node["timeFields"][name].value, dict):
-            node["timeFields"][name].refuse("is a timestamp alone: sessions have no lookback", "a mapping")
+    refuse_lookbacks(node["timeFields"])
     return Window(node["column"].text, timedelta(0), "UTC", times, None, settle, session=session)
 
 
