@@ -25,6 +25,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "gold.carrier_daily": ("day", "carrier"),
     "gold.punctuality_weekly": ("first_day", "carrier"),
     "gold.airport_daily": ("day", "origin"),
+    "gold.aircraft_rotations": ("rotation_start", "tail_number"),
 }
 """The tables that are answered, each with the columns that identify a row."""
 
