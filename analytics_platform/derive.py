@@ -17,7 +17,7 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze, erasure, quarantine, silver
+from analytics_platform import bronze, erasure, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.newer import Sights
 from analytics_platform.contract.treatment import key_names
@@ -68,6 +68,8 @@ class Taken:
     newest_occurred_at: Mapping[str, datetime]
     newer: Sights
     """What rows had that claim a newer version than any known; of event types of which this call placed something."""
+    late: Mapping[str, int]
+    """Rows added that were later than their contract allows, by event type; types without any are left out."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """Rows whose key a reference table does not know, by `event.enrichment`; likewise, copies among them."""
     missing: Mapping[str, int] = field(default_factory=dict)
@@ -182,6 +184,7 @@ def take_in(
         rejected,
         {name: split.kept["occurred_at"].max() for name, split in splits.items() if split.kept.height},  # type: ignore[misc]
         {sight: count for sight, count in judged.newer.items() if sight.event in placed},
+        {name: count for name, split in splits.items() if (count := watermark.late(split.kept))},
         {name: count for name, count in found.unknown.items() if name.split(".")[0] in placed},
         {name: count for name, count in found.missing.items() if name.split(".")[0] in placed},
     )
@@ -244,8 +247,9 @@ def _take_good(
         found = silver.split(rows, contract, table.snapshot(), forgotten=gone)
         if found.kept.height + found.duplicates.height != rows.height:
             raise AccountingBroken(spec.title, f"{rows.height} rows, {found.kept.height} + {found.duplicates.height}")
-        marks = missing_marks(table, found.kept, contract)
-        return Change(found.kept, progress=marks, metadata=_metadata(part, found, judged, left))
+        found = replace(found, kept=watermark.stamped(found.kept, table, versions))
+        progress = {**watermark.moved(found.kept, table, versions), **missing_marks(table, found.kept, contract)}
+        return Change(found.kept, progress=progress, metadata=_metadata(part, found, judged, left))
 
     committed = commit(lake, spec, change, part.moves)
     return nothing if committed.change is None else found

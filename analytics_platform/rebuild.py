@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.enrich import References, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
@@ -203,7 +203,7 @@ class _Rebuild:
                 # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
                 places = places_sql(copies.collect(), silver.PLACE)
                 replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
-            kept = remembering(split.kept, standing, contract)
+            kept = watermark.remembered(remembering(split.kept, standing, contract), snapshot, standing)
             wanted = kept.select(pl.col(item).cast(snapshot.schema[item]) for item in columns if item in kept)
             wanted = wanted.sort(*silver.ORDER, "_topic_id", *columns[:1])
             same = standing.select(wanted.columns).equals(wanted)

@@ -19,7 +19,7 @@ from datetime import datetime
 
 import polars as pl
 
-from analytics_platform import bronze, derive, erasure, gold, quarantine, silver
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
 from analytics_platform.enrich import References, enriched, missing_marks
@@ -245,6 +245,7 @@ class _Replay:
             late = silver.late(rows, contract, table.snapshot())
             progress = {silver.REWRITES: (table.progress(silver.REWRITES) or 0) + 1}
             metadata = {"replayed_by": self.by}
+            late = replace(late, kept=watermark.stamped(late.kept, table, versions))
             kept = late.kept.join(late.overtaken, on="idempotency_key", how="anti", maintain_order="left")
             overtaken = late.overtaken.clear()
             if kept.height:

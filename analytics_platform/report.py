@@ -66,6 +66,8 @@ class BatchReport:
     """By stage: read, bronze, decode, enrich, quarantine, silver."""
     newer: Sights = field(default_factory=dict)
     """What rows had that claim a newer version than any known; rows judged again after a crash may count again."""
+    late: Mapping[str, int] = field(default_factory=dict)
+    """Rows added that were later than their contract allows, by event type; types without any are left out."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """Rows whose key a reference table does not know, by `event.enrichment`; copies count too, and rows as of `newer`."""
     missing: Mapping[str, int] = field(default_factory=dict)
@@ -82,9 +84,10 @@ class BatchReport:
         ranges = ", ".join(f"{item.partition}:{item.start}..{item.end}" for item in self.ranges)
         lacking = "".join(f"; {name} missing for {counted(rows, 'row')}" for name, rows in sorted(self.missing.items()))
         stages = " ".join(f"{stage} {seconds:.2f}s" for stage, seconds in self.seconds.items())
+        late = f"; {sum(self.late.values()):,} of those kept were late" if self.late else ""
         return (
             f"{self.topic} [{ranges}]: {total.read:,} read = {total.kept:,} kept + {total.duplicate:,} duplicate + "
-            f"{total.quarantined:,} quarantined{lacking}; lag {self.lag_after:,}; {stages}"
+            f"{total.quarantined:,} quarantined{late}{lacking}; lag {self.lag_after:,}; {stages}"
         )
 
 
@@ -134,6 +137,8 @@ class BurstReport:
     halted: Mapping[str, str] = field(default_factory=dict)
     """Event types that do not enter silver for now, with the sentence that says why."""
     newer: Sights = field(default_factory=dict)
+    """As of the batches."""
+    late: Mapping[str, int] = field(default_factory=dict)
     """As of the batches."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """As of the batches, and rows filled whose key is not known."""

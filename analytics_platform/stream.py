@@ -338,6 +338,7 @@ class _Burst:
             newest_occurred_at=taken.newest_occurred_at,
             seconds=watch.stages,
             newer=taken.newer,
+            late=taken.late,
             unknown=taken.unknown,
             missing=taken.missing,
         )

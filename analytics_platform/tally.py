@@ -28,6 +28,7 @@ class Tally:
     seconds: Counter[str] = field(default_factory=Counter)
     size_bytes: int = 0
     newer: Sights = field(default_factory=dict)
+    late: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     filled: Counter[str] = field(default_factory=Counter)
@@ -49,6 +50,7 @@ class Tally:
             self.seconds[stage] += seconds  # type: ignore[assignment]
         self.size_bytes += report.size_bytes
         self.newer = together([self.newer, report.newer])
+        self.late.update(report.late)
         self.unknown.update(report.unknown)
         self.missing.update(report.missing)
 
@@ -80,6 +82,7 @@ class Tally:
             ended=ended,
             size_bytes=self.size_bytes,
             newer=self.newer,
+            late=dict(self.late),
             unknown=dict(self.unknown),
             missing=dict(self.missing),
             filled=dict(self.filled),

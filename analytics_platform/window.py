@@ -1,7 +1,8 @@
 """Windows that begin at fixed times, alone or overlapping: which ones rows fall into, and where each begins and ends. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -35,6 +36,50 @@ def starts(times: pl.Series, window: Window) -> pl.Series:
     zone = ZoneInfo(window.timezone)
     found = sorted({_begins(day, zone) for day in days.to_list()})
     return pl.Series(times.name, found, pl.Datetime("us", "UTC"))
+
+
+def assigned(times: pl.Series, window: Window) -> pl.DataFrame:
+    """Every window that each instant falls into: `place` of the instant in the series, and `start` (UTC). Nulls have none."""
+    given = pl.DataFrame({"time": times.clip(_FIRST, _LAST)}).with_row_index("place").drop_nulls()
+    if window.step < _DAY:
+        latest = pl.col("time").dt.truncate(_seconds(window, 1))
+        befores = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(window.overlap)]
+        return given.select("place", start=pl.concat_list(befores)).explode("start")
+    local = pl.col("time").dt.convert_time_zone(window.timezone).dt.date()
+    befores = [local.dt.offset_by(f"-{back}d") for back in range(window.overlap)]
+    days = given.select("place", day=pl.concat_list(befores)).explode("day")
+    return days.with_columns(start=begins(days["day"], window)).drop("day")
+
+
+def begins(values: pl.Series, window: Window) -> pl.Series:
+    """Values of a mart's window column as instants: where it holds dates, when these days begin in the window's zone.
+
+    Null at the very ends of the calendar.
+    """
+    if values.dtype != pl.Date():
+        return values
+    zone = ZoneInfo(window.timezone)
+    days = values.unique().drop_nulls()
+    named = days.filter(days.is_between(_FIRST.date(), _LAST.date()))  # DuckDB and polars know more years than Python
+    return _each(values, {day: _begins(day, zone) for day in named})
+
+
+def ends(found: pl.Series, window: Window) -> pl.Series:
+    """Where windows end that start at some instants; null where that is beyond the calendar."""
+    if window.step < _DAY:
+        return found.clip(upper_bound=_LAST) + window.size
+    last = _LAST - timedelta(days=367)
+    known = found.unique().drop_nulls()
+    return _each(found, {start: None if start > last else _moved(start, window, window.overlap) for start in known})
+
+
+def _each(values: pl.Series, instants: Mapping[Any, datetime | None]) -> pl.Series:
+    """The instant that stands for each value."""
+    kind = pl.Datetime("us", "UTC")
+    if not instants:
+        return pl.Series(values.name, [None] * len(values), kind)
+    keys, found = pl.Series(list(instants), dtype=values.dtype), pl.Series(list(instants.values()), dtype=kind)
+    return values.replace_strict(keys, found, default=None, return_dtype=kind)
 
 
 def at_the_end(found: pl.Series) -> bool:

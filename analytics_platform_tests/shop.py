@@ -22,6 +22,7 @@ from analytics_platform.catchup import catch_up
 from analytics_platform.contract.key import idempotency_key
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Domain, EventContract
+from analytics_platform.gold import finality
 from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.keyring import NO_KEYS, KeyRing
@@ -481,6 +482,11 @@ class Shop:
         return self.rows(bronze.spec(topic))
 
     def gold(self, name: str) -> pl.DataFrame:
+        """What a mart's SQL made; how final it is has columns of its own, see `finality`."""
+        return self.full(name).drop(finality.STATUS, finality.RESTATED_AT, finality.LATE_ROWS)
+
+    def full(self, name: str) -> pl.DataFrame:
+        """All columns of a mart."""
         return self.rows(next(gold.spec(mart) for mart in self.domain.marts if mart.name == name))
 
     def versions(self) -> dict[str, int]:

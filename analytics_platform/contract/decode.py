@@ -26,7 +26,7 @@ from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.newer import Sights, sights, together
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
-from analytics_platform.contract.schema import LINEAGE_SCHEMA, PATCH, row_schema
+from analytics_platform.contract.schema import LINEAGE_SCHEMA, PATCH, WATERMARK, row_schema
 from analytics_platform.contract.unframe import Unframed, unframed, wires
 from analytics_platform.contract.wire import header_fields
 from analytics_platform.errors import AccountingBroken
@@ -293,8 +293,9 @@ def _registered(batch: pl.DataFrame, connection: duck.DuckDBPyConnection) -> Ite
 def _together(frames: Sequence[pl.DataFrame], versions: Sequence[EventContract]) -> pl.DataFrame:
     """The rows of all versions of one event type, in the order of the records."""
     schema = row_schema(versions)
-    if PATCH.name in schema:
-        frames = [frame.with_columns(pl.lit(None, schema[PATCH.name]).alias(PATCH.name)) for frame in frames]
+    # What the record does not say of itself is added by whoever mends it or takes it in.
+    later = [pl.lit(None, schema[one.name]).alias(one.name) for one in (PATCH, WATERMARK) if one.name in schema]
+    frames = [frame.with_columns(later) for frame in frames]
     if len(frames) == 1 and len(versions) == 1:
         return frames[0].select(list(schema))
     # Columns and fields of objects that a version does not have become null.

@@ -27,6 +27,7 @@ from analytics_platform.contract.sql import Bench, SqlRefused
 from analytics_platform.contract.treatment import check_treatments, subject_of
 from analytics_platform.contract.upcast import upcast_of
 from analytics_platform.contract.vendor import VENDOR, check_keys, ours
+from analytics_platform.contract.watermark import watermark_of
 from analytics_platform.kafka.frame import WireFormat
 
 _OPTIONAL = {"trace_id", "source"}
@@ -60,6 +61,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         freshness=agreed(source, "freshness", _SLAS),
         max_quarantined_share=max_share,
         breaker=breaker,
+        watermark=watermark_of(ours(source.root, "watermark")),
         compatibility=compatibility_of(source.root),
         deprecation=deprecation,
         upcast=upcast_of(source.root),

@@ -15,6 +15,7 @@ from analytics_platform.contract.reference import primary_key
 from analytics_platform.contract.source import MAX_BYTES, Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
 from analytics_platform.contract.vendor import check_keys, ours
+from analytics_platform.contract.watermark import duration_of
 
 DAY = timedelta(days=1)
 
@@ -115,7 +116,7 @@ def _content(path: Path, sql_file: str, source: Source) -> bytes:
 
 
 def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[str, ...]) -> Window:
-    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields")):
+    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields", "finalAfter", "late")):
         return Window("", DAY, "UTC", {})
     size, hop = _lengths(node)
     step = size if hop is None else hop
@@ -144,7 +145,27 @@ def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[st
     time_fields = node["timeFields"]
     if time_fields.value is not None and not isinstance(time_fields.value, dict):
         time_fields.refuse("is a mapping of silver tables to their timestamps")
-    return Window(column.text, size, zone.text, {key: time_fields[key].text for key in time_fields.keys}, hop)
+    settle = duration_of(node["finalAfter"]) or timedelta(0)
+    return Window(
+        column.text,
+        size,
+        zone.text,
+        {key: time_fields[key].text for key in time_fields.keys},
+        hop,
+        settle,
+        keeps=_keeps(node["late"], overlaps=hop is not None, has_rows=time_fields.value is not None),
+    )
+
+
+def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:
+    """Whether rows that come after a window is final are left out of it."""
+    if node.value not in (None, "restate", "keep"):
+        node.refuse(one_of(("restate", "keep"), node.value))
+    if node.value == "keep" and overlaps:
+        node.refuse("is restate where windows overlap: a row may be late for one window and in time for another")
+    elif node.value == "keep" and not has_rows:
+        node.refuse("is restate for a mart over marts alone: what those keep out never comes here")
+    return bool(node.value == "keep")
 
 
 def _lengths(node: Node) -> tuple[timedelta, timedelta | None]:

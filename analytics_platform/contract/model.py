@@ -270,6 +270,17 @@ class Enrichment:
 
 
 @dataclass(frozen=True, slots=True)
+class Watermark:
+    """How an event type's time goes on: up to the newest `occurred_at` there was, less what may still come late."""
+
+    lateness: timedelta
+    sources: tuple[str, ...] = ()
+    """Those of which each has to come as far; without any, all events together."""
+    idle_after: timedelta = timedelta(minutes=15)
+    """Of ingestion: a source (or, in a mart of several inputs, an event type) silent for longer holds nobody back."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventContract:
     """One event type in one version. `header.name` is the event type and the silver table's name."""
 
@@ -293,6 +304,8 @@ class EventContract:
     """How rows of the major before this one come into its shape."""
     breaker: Breaker | None = None
     """What halts the event type; the newest version's counts."""
+    watermark: Watermark | None = None
+    """When its windows are final; None says never. The newest version's counts."""
     subject: str | None = None
     """The field that names the person an event is about."""
     cloudevents: str | None = None
@@ -366,6 +379,11 @@ class Window:
     time_fields: Mapping[str, str]
     hop: timedelta | None = None
     """From one start to the next, of which `size` is a multiple; None where windows follow each other (tumbling)."""
+    final_after: timedelta = timedelta(0)
+    """How far beyond a window's end the watermark has to be before the window is final: where rows fall into windows by
+    another time than `occurred_at`, they rightly come later than the window's end."""
+    keeps: bool = False
+    """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
 
     @property
     def step(self) -> timedelta:

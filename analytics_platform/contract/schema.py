@@ -170,11 +170,38 @@ PATCH = Column(
 )
 """The last column of silver tables whose event has patches."""
 
+WATERMARK = Column(
+    "_watermark",
+    INSTANT,
+    required=False,
+    description="The event type's watermark when the row was taken in: where occurred_at is before it, the row was late. "
+    "Null as long as there was none.",
+)
+"""The last column of silver tables whose event has a watermark."""
+
+FINALITY = (
+    Column(
+        "_status",
+        pl.String(),
+        required=True,
+        description="open: rows of its window may still come in time. final: none may. "
+        "restated: final, and changed since by rows that came late.",
+    ),
+    Column("_restated_at", INSTANT, required=False, description="When the newest late row came; null if none did."),
+    Column(
+        "_late_rows",
+        pl.Int64(),
+        required=True,
+        description="How many rows came into its window after that was final.",
+    ),
+)
+"""The columns that follow the contract's own in every mart."""
+
 
 def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     """The columns of an event's silver table: those of its rows, and behind the event's own what the newest version takes from elsewhere."""
     columns = row_columns(versions)
-    own = len(columns) - len(LINEAGE) - (PATCH in columns)
+    own = len(columns) - len(LINEAGE) - sum(one in columns for one in (PATCH, WATERMARK))
     newest = max(versions, key=lambda contract: contract.order)
     return (*columns[:own], *enrichment_columns(newest), *columns[own:])
 
@@ -203,7 +230,8 @@ def row_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
         for same in fields.values()
     )
     patch = (PATCH,) if any(contract.patches for contract in versions) else ()
-    return (*own, *LINEAGE, *patch)
+    watermark = (WATERMARK,) if any(contract.watermark for contract in versions) else ()
+    return (*own, *LINEAGE, *patch, *watermark)
 
 
 def enrichment_columns(contract: EventContract) -> tuple[Column, ...]:
@@ -241,8 +269,8 @@ def reference_columns(contract: ReferenceContract) -> tuple[Column, ...]:
 
 
 def gold_columns(contract: MartContract) -> tuple[Column, ...]:
-    """The columns of a mart."""
-    return tuple(_column(field, required=field.required) for field in contract.fields)
+    """The columns of a mart: its contract's, which its SQL makes and other marts see, then how final each row is."""
+    return (*(_column(field, required=field.required) for field in contract.fields), *FINALITY)
 
 
 def schema_of(columns: Iterable[Column]) -> dict[str, DataType]:

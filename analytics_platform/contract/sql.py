@@ -22,7 +22,6 @@ from analytics_platform.contract.model import (
     Window,
 )
 from analytics_platform.contract.schema import (
-    gold_columns,
     polars_schema,
     reference_columns,
     schema_of,
@@ -94,7 +93,7 @@ class Bench:
 
     def add_mart(self, mart: MartContract) -> None:
         """Lay out an empty table of a mart."""
-        self._create(f"gold.{mart.name}", schema_of(gold_columns(mart)))
+        self._create(f"gold.{mart.name}", polars_schema(mart.fields))
 
     def inputs(self, sql: str, mart: str) -> list[tuple[str, str]]:
         """Layer and name of every table that the SQL of a mart reads.

@@ -22,7 +22,15 @@ class Kind(StrEnum):
 
 _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
     Kind.EVENT: (
-        *("envelope", "identity", "quarantine", "compatibility", "deprecation", "upcast", "subject", "wire"),
+        "envelope",
+        "identity",
+        "quarantine",
+        "watermark",
+        "compatibility",
+        "deprecation",
+        "upcast",
+        "subject",
+        "wire",
         "enrich",
     ),
     Kind.REFERENCE: (),

@@ -62,6 +62,7 @@ def burst_results(
                 "rows": kept,
                 "duplicate": duplicate,
                 **age,
+                **_late(name, report),
                 **_newer(name, report),
                 **_enrichment(name, report),
                 **_pace(kept, took),
@@ -124,6 +125,11 @@ def rebuild_line(report: RebuildReport) -> str:
     )
     hours = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M}"
     return f"{report.domain}: {counted(report.records, 'record')} of {hours}; {told}"
+
+
+def _late(event: str, report: BurstReport) -> dict[str, float | str]:
+    """How many of the rows were later than the contract allows; nothing where none were."""
+    return {"late_rows": report.late[event]} if event in report.late else {}
 
 
 def _newer(event: str, report: BurstReport) -> dict[str, float | str]:

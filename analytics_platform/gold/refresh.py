@@ -15,18 +15,22 @@ from datetime import date, datetime
 
 import polars as pl
 
-from analytics_platform import window
+from analytics_platform import watermark, window
 from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
+from analytics_platform.gold import finality
 from analytics_platform.gold.rows import rows_of
-from analytics_platform.gold.source import Input, Logs, MartInput, sources_of
+from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
 from analytics_platform.gold.table import inside, kind, spec
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import TOKEN, Change, Move, commit
 from analytics_platform.lake.files import Pinned, merged, overlap_sql
 from analytics_platform.lake.table import Lake
 from analytics_platform.report import MartReport
+
+_FORM = "form"
+"""The application id of what the platform itself adds to a mart's rows; a mart of another form starts over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,39 +112,28 @@ def _refresh(
         nonlocal windows, removed, added, before, starts
         del left  # a mart has no moves of its own: it records what it was computed from
         before = table.progress(TOKEN) or 0
-        sources = sources_of(lake, domain, mart, logs)
-        ends = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
-        fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
-        fixed |= {f"reference:{name}": item.commits for name, item in sources.references.items()}
-        fixed["contract"] = int(mart.header.digest[:15], 16)
-        commits = {f"gold:{item.mart.name}": item.commits for item in sources.marts}
-        have = {name: table.progress(name) for name in (*ends, *fixed, *commits)}
-        expected = fixed | _seen_before(rewritten, fixed)
-        stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
-        moved = any(have[name] != end for name, end in (ends | commits).items())
-        if not stale and not moved and rewritten is None:
+        state = _state(table, lake, domain, mart, logs, rewritten=rewritten)
+        if not state.stale and not state.moved and rewritten is None:
             return None
-        replaced = _replaced(sources.marts, mart, have, changed)
-        starts = None if stale or replaced is None else _touched(sources.silver, mart, have, rewritten, replaced)
-        if starts is not None and window.at_the_end(starts):
-            starts = None  # no predicate can name where the windows of the year 9999 end
+        starts = _starts(table, mart, state, rewritten, changed)
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
-        rows = rows_of(domain, mart, sources, covered)
+        late = finality.late(state.final, covered)
+        rows = rows_of(domain, mart, state.sources, covered, without=late.places if mart.window.keeps else None)
+        rows = finality.stamped(rows, mart, state.final, late)
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
-        progress = ends | fixed | commits
         if covered is None:
             if rewritten is not None:
                 removed, added = _differing(_standing(table, mart, None), rows)
-            return Change(rows, replaces_all=True, progress=progress)
-        behind = moved or any(have[name] != fixed[name] for name in fixed)
+            return Change(rows, replaces_all=True, progress=state.progress)
+        behind = state.moved or any(state.have[name] != number for name, number in state.fixed.items())
         if not covered:
-            return Change(rows, progress=progress) if behind else None
+            return Change(rows, progress=state.progress) if behind else None
         bounds = window.bounds(covered, mart.window.timezone, kind(mart))
         if rewritten is not None:
             removed, added = _differing(_standing(table, mart, bounds), rows)
             if not behind and not removed and not added:
                 return None
-        return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=progress)
+        return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress)
 
     committed = commit(lake, spec(mart), change)
     if committed.change is None:
@@ -149,6 +142,65 @@ def _refresh(
     return MartReport(
         mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a mart reads, as it is now, beside what the mart was computed from."""
+
+    sources: Sources
+    final: finality.Finality
+    fixed: Mapping[str, int]
+    """What makes it start over where it differs."""
+    moving: Mapping[str, int]
+    """What goes on by itself: offsets, commits of the marts below, the watermark."""
+    have: Mapping[str, int | None]
+    stale: bool
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything has gone on."""
+        return any(self.have[name] != number for name, number in self.moving.items())
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """What the mart is computed from once it is up to date."""
+        return {**self.fixed, **self.moving}
+
+
+def _state(
+    table: Pinned, lake: Lake, domain: Domain, mart: MartContract, logs: Logs, *, rewritten: Rewritten | None
+) -> _State:
+    sources = sources_of(lake, domain, mart, logs)
+    moving = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
+    moving |= {f"gold:{item.mart.name}": item.commits for item in sources.marts}
+    fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
+    fixed |= {f"reference:{name}": item.commits for name, item in sources.references.items()}
+    fixed |= {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
+    have = {name: table.progress(name) for name in (*moving, *fixed, watermark.AT)}
+    final = finality.finality_of(lake, domain, mart, watermark.instant(have[watermark.AT]))
+    moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
+    expected = fixed | _seen_before(rewritten, fixed)
+    stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
+    return _State(sources, final, fixed, moving, have, stale)
+
+
+def _starts(
+    table: Pinned,
+    mart: MartContract,
+    state: _State,
+    rewritten: Rewritten | None,
+    changed: Mapping[str, _Changed],
+) -> pl.Series | None:
+    """Starts (UTC) of the windows to recompute; None for all."""
+    replaced = _replaced(state.sources.marts, mart, state.have, changed)
+    if state.stale or replaced is None:
+        return None
+    before = watermark.instant(state.have[watermark.AT])
+    closing = finality.closing(table.snapshot(), mart, state.final, before)
+    starts = _touched(state.sources.silver, mart, state.have, rewritten, [*replaced, closing])
+    # No predicate can name where the windows of the year 9999 end.
+    return None if window.at_the_end(starts) else starts
 
 
 def _seen_before(rewritten: Rewritten | None, fixed: Mapping[str, int]) -> dict[str, int]:

@@ -5,26 +5,35 @@ from datetime import date, datetime
 
 import polars as pl
 
-from analytics_platform import duck, reference, window
+from analytics_platform import duck, reference, silver, window
 from analytics_platform.contract.check import misfits, violations
 from analytics_platform.contract.hop import function_sql
 from analytics_platform.contract.model import Domain, MartContract
+from analytics_platform.contract.schema import polars_schema
 from analytics_platform.duck import identifier, literal
 from analytics_platform.errors import MartBroken
 from analytics_platform.gold.source import Sources
-from analytics_platform.gold.table import inside, kind, spec
+from analytics_platform.gold.table import inside, kind
 from analytics_platform.lake.files import Snapshot, merged
-from analytics_platform.lake.table import TableSpec
+from analytics_platform.lake.table import Schema
 from analytics_platform.parquet import rows_sql
 
 
 def rows_of(
-    domain: Domain, mart: MartContract, sources: Sources, covered: Sequence[window.Span] | None
+    domain: Domain,
+    mart: MartContract,
+    sources: Sources,
+    covered: Sequence[window.Span] | None,
+    *,
+    without: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """The mart's rows in the covered windows, or all of them; checked against its contract."""
-    table = spec(mart)
+    """The mart's rows in the covered windows, or all of them, in its contract's columns; checked against that.
+
+    `without`: rows of silver that do not count, by `input` and their coordinates; None leaves out none.
+    """
+    schema = polars_schema(mart.fields)
     if covered is not None and not covered:
-        return pl.DataFrame(schema=table.schema)
+        return pl.DataFrame(schema=schema)
     reads = None if covered is None else merged(window.reads(covered, mart.window))
     try:
         with duck.connect() as connection:
@@ -32,25 +41,33 @@ def rows_of(
             connection.execute(function_sql(mart.window))
             for item in sources.silver:
                 sql = _within_sql(item.snapshot, item.time_field, reads)
+                if without is not None:
+                    name = f"kept_out_{item.name}"
+                    out = without.filter(pl.col("input") == item.name).select(silver.PLACE)
+                    connection.register(name, out.to_arrow())
+                    sql = f"FROM ({sql}) ANTI JOIN {identifier(name)} USING ({', '.join(silver.PLACE)})"
                 connection.execute(f"CREATE VIEW silver.{identifier(item.name)} AS {sql}")
             for name, found in sources.references.items():
                 snapshot = found.snapshot
-                schema = reference.spec_of(domain, name).schema if snapshot is None else snapshot.schema
-                sql = rows_sql(snapshot.paths if snapshot else (), pl.Schema(schema))
+                columns = reference.spec_of(domain, name).schema if snapshot is None else snapshot.schema
+                sql = rows_sql(snapshot.paths if snapshot else (), pl.Schema(columns))
                 connection.execute(f"CREATE VIEW reference.{identifier(name)} AS {sql}")
             for below in sources.marts:
                 other = below.mart
                 spans = None if reads is None else window.bounds(reads, other.window.timezone, kind(other))
                 if below.snapshot is None:
-                    sql = rows_sql((), pl.Schema(spec(other).schema))
+                    sql = rows_sql((), pl.Schema(polars_schema(other.fields)))
                 else:
                     sql = _within_sql(below.snapshot, other.window.column, spans)
+                # How final its rows are is no input: it moves on its own.
+                own = ", ".join(identifier(field.name) for field in other.fields)
+                sql = f"SELECT {own} FROM ({sql})"
                 connection.execute(f"CREATE VIEW gold.{identifier(other.name)} AS {sql}")
             result = connection.sql(mart.sql).to_arrow_table()
     except duck.Error as error:
         raise MartBroken(mart.name, f"its SQL fails: {duck.words(error)}") from None
     rows = pl.DataFrame(result)
-    return _fitting(mart, rows, table, covered).sort(mart.grain)
+    return _fitting(mart, rows, schema, covered).sort(mart.grain)
 
 
 def _within_sql(
@@ -71,19 +88,19 @@ def _literal(at: datetime | date) -> str:
 
 
 def _fitting(
-    mart: MartContract, rows: pl.DataFrame, table: TableSpec, covered: Sequence[window.Span] | None
+    mart: MartContract, rows: pl.DataFrame, schema: Schema, covered: Sequence[window.Span] | None
 ) -> pl.DataFrame:
     """The rows of the covered windows, in the table's types.
 
     Raises:
         MartBroken: the result does not fit the contract: columns, types, rules, grain, or windows it was not asked for.
     """
-    if set(rows.columns) != set(table.schema):
-        raise MartBroken(mart.name, f"its SQL returns {sorted(rows.columns)}, its contract has {sorted(table.schema)}")
-    unfit = misfits(rows, table.schema)
+    if set(rows.columns) != set(schema):
+        raise MartBroken(mart.name, f"its SQL returns {sorted(rows.columns)}, its contract has {sorted(schema)}")
+    unfit = misfits(rows, schema)
     if unfit:
         raise MartBroken(mart.name, f"not of its contract's type: {', '.join(unfit)}")
-    typed = rows.select(pl.col(name).cast(kind) for name, kind in table.schema.items())
+    typed = rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
     name, holds = mart.window.column, kind(mart)
     if mart.window.overlap > 1 and holds != pl.Date():
         seconds = int(mart.window.step.total_seconds())
