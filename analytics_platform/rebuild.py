@@ -15,7 +15,7 @@ import polars as pl
 
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.enrich import References, enriched, missing_marks, remembering
+from analytics_platform.enrich import NOBODY, Asks, Sources, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
@@ -42,6 +42,7 @@ def rebuild(
     layers: frozenset[str] = LAYERS,
     clock: Callable[[], datetime],
     by: str = "rebuild",
+    lookups: Asks = NOBODY,
     on_slice: Callable[[str], None] = lambda _line: None,
 ) -> RebuildReport:
     """Make the selected layers again for records ingested in `[start, end)`, from the layer above each.
@@ -57,6 +58,7 @@ def rebuild(
         layers: Of bronze, silver, gold.
         clock: The time in UTC.
         by: Who is at work, for rows of the quarantine whose status changes.
+        lookups: Ask the services that contracts enrich from.
         on_slice: Called with a readable line after each slice.
 
     Durable on return: the hours of every selected layer are what the layer above says.
@@ -73,7 +75,9 @@ def rebuild(
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book)
+    work = _Rebuild(
+        domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book, lookups
+    )
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -112,6 +116,7 @@ class _Rebuild:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
+    lookups: Asks
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
@@ -127,7 +132,7 @@ class _Rebuild:
             self.records += records.height
             contracts = self.domain.events_of(topic)
             judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
-            judged = enriched(judged, self.domain, References(self.lake, self.domain), self.clock()).judged
+            judged = enriched(judged, self.domain, Sources(self.lake, self.domain, self.lookups), self.clock()).judged
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)

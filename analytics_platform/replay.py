@@ -22,7 +22,7 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
-from analytics_platform.enrich import References, enriched, missing_marks
+from analytics_platform.enrich import NOBODY, Asks, Sources, enriched, missing_marks
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
@@ -48,6 +48,7 @@ def replay(
     *,
     clock: Callable[[], datetime],
     by: str,
+    lookups: Asks = NOBODY,
     on_portion: Callable[[str], None] = lambda _line: None,
 ) -> ReplayReport:
     """Judge selected rows by today's contracts and patches; those that are valid now enter silver, once, and turn to `replayed`.
@@ -62,6 +63,7 @@ def replay(
             that are `new` or `replayed` are always looked at.
         clock: The time in UTC.
         by: The run or person at work, kept with each row whose status changes.
+        lookups: Ask the services that contracts enrich from.
         on_portion: Called with a readable line after each portion.
 
     Durable on return: every selected row that is valid is in silver, or a copy of it that arrived earlier is.
@@ -78,7 +80,7 @@ def replay(
     statuses = (NEW, REPLAYED, DISCARDED) if revive else (NEW, REPLAYED)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
-    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book)
+    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book, lookups)
     began = clock()
     before = silver.rewrites(work.lake, domain)
     with book:
@@ -153,6 +155,7 @@ class _Replay:
     keys: KeyRing
     lake: Lake
     book: SchemaBook
+    lookups: Asks
     selected: int = 0
     replayed: int = 0
     cut: int = 0
@@ -173,7 +176,7 @@ class _Replay:
         records = rows.select(_RECORD)
         contracts = self.domain.events_of(topic)
         judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
-        judged = enriched(judged, self.domain, References(self.lake, self.domain), self.clock()).judged
+        judged = enriched(judged, self.domain, Sources(self.lake, self.domain, self.lookups), self.clock()).judged
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()

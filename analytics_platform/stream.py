@@ -15,6 +15,7 @@ from analytics_platform import breaker, bronze, derive, gold
 from analytics_platform.catchup import behind, catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
+from analytics_platform.enrich import NOBODY, Asks, Sources
 from analytics_platform.errors import (
     LakeError,
     OffsetGap,
@@ -45,7 +46,7 @@ Clock = Callable[[], datetime]
 Planned = Mapping[str, tuple[OffsetRange, ...]]
 
 _RETRY = timedelta(minutes=1)
-"""Before rows are filled again from a table that seemed to be there and could not be read."""
+"""Before a source is asked again for rows to fill that seemed to be there and said nothing."""
 _PAUSE_S = 0.1
 """Between two looks at topics that have nothing new: three small requests each, so ten looks a second cost little."""
 
@@ -122,6 +123,7 @@ def follow(
     budget: timedelta,
     idle: timedelta,
     until: datetime | None = None,
+    lookups: Asks = NOBODY,
     stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[BatchReport], None] = lambda _report: None,
     on_mart: Callable[[MartReport], None] = lambda _report: None,
@@ -137,6 +139,7 @@ def follow(
             topics hold at the start.
         idle: End early after nothing new came for so long.
         until: End when the clock reaches it, whatever is planned: the turn of the ingest hour.
+        lookups: Ask the services that contracts enrich from.
         stop: Looked at between micro-batches; true ends the burst after the one at work.
         on_batch: Called after each micro-batch that is durable.
         on_mart: Called after each update of a mart.
@@ -153,7 +156,7 @@ def follow(
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
     with KafkaLog(settings) as log, SchemaBook(lake, domain.name, settings.registry) as book:
-        burst = _Burst(domain, settings, clock, log, lake, keys, book, on_batch, on_mart)
+        burst = _Burst(domain, settings, clock, log, lake, keys, book, lookups, on_batch, on_mart)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
@@ -169,14 +172,16 @@ class _Burst:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
+    lookups: Asks
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
     tally: Tally = field(init=False)
     logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
     done: dict[str, dict[int, int]] = field(default_factory=dict)
     last_batch: dict[str, float] = field(default_factory=dict)
+    filled_to: Mapping[str, datetime] = field(default_factory=dict)
     fills_at: datetime | None = None
-    """Until when no row is filled, where the last pass could not."""
+    """When rows are filled again, where the last pass could fill none."""
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.domain.name)
@@ -288,6 +293,7 @@ class _Burst:
             halted=self.tally.halted,
             keys=self.keys,
             book=self.book,
+            lookups=self.lookups,
             lap=watch.lap,
         )
         self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
@@ -318,6 +324,7 @@ class _Burst:
             book=self.book,
             clock=self.clock,
             halted=self.tally.halted,
+            lookups=self.lookups,
             on_slice=on_slice,
         )
         return done > 0
@@ -362,10 +369,12 @@ class _Burst:
         if self.fills_at is not None and now < self.fills_at:
             return None
         try:
-            done = fill(self.lake, self.domain, max_rows=self.settings.batch_rows, now=now)
+            sources = Sources(self.lake, self.domain, self.lookups)
+            done = fill(sources, max_rows=self.settings.batch_rows, now=now, after=self.filled_to)
         except SchemaChanged:  # its topic is stopped for it, and says so
             self.fills_at = now + _RETRY
             return None
+        self.filled_to = {} if done is None else done.after
         self.fills_at = now + _RETRY if done is not None and done.stuck else None
         if done is None or not done.rows:
             return None

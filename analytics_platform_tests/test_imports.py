@@ -28,7 +28,7 @@ LEVELS = (
     ("keyring",),
     ("settings",),
     ("duck", "kafka"),
-    ("parquet", "contract", "lake", "revision", "outgoing"),
+    ("parquet", "contract", "lake", "revision", "outgoing", "lookup"),
     (
         "report",
         "bronze",
