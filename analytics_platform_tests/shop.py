@@ -187,6 +187,46 @@ MORE_MARTS = {
     ),
 }
 """Beside the two that every shop has: windows that overlap, and marts that read marts."""
+SESSION_MARTS = {
+    # Of one sender, orders and cancellations together.
+    "visits": (
+        """\
+      - {name: began, logicalType: timestamp, required: true, primaryKey: true, primaryKeyPosition: 1, logicalTypeOptions: {timezone: true}}
+      - {name: source, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 2}
+      - {name: ended, logicalType: timestamp, required: true, logicalTypeOptions: {timezone: true}}
+      - {name: orders, logicalType: integer, required: true}
+      - {name: cancelled, logicalType: integer, required: true}""",
+        """{column: began, gap: 30m, by: [source],
+      timeFields: {order_placed: occurred_at, order_cancelled: occurred_at}}""",
+        """WITH events AS (
+            SELECT _session, source, occurred_at, 1 AS placed FROM silver.order_placed
+            UNION ALL
+            SELECT _session, source, occurred_at, 0 AS placed FROM silver.order_cancelled
+        )
+        SELECT _session AS began, source, max(occurred_at) AS ended,
+            CAST(sum(placed) AS bigint) AS orders, CAST(sum(1 - placed) AS bigint) AS cancelled
+        FROM events GROUP BY ALL""",
+    ),
+    # By two columns, several rows a session, and none of a session without a mug or a pen.
+    "streaks": (
+        """\
+      - {name: source, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1}
+      - {name: cents, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 2}
+      - {name: began, logicalType: timestamp, required: true, primaryKey: true, primaryKeyPosition: 3, logicalTypeOptions: {timezone: true}}
+      - {name: product, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 4}
+      - {name: orders, logicalType: integer, required: true}""",
+        "{column: began, gap: 1h, by: [source, cents], timeFields: {order_placed: placed_at}}",
+        """SELECT source, cents, _session AS began, product, count(*) AS orders
+        FROM silver.order_placed WHERE product IN ('mug', 'pen') GROUP BY ALL""",
+    ),
+    "days_of_visits": (
+        _COUNTED.format(start="day", kind="date"),
+        "{column: day, size: 1d, timezone: America/New_York}",
+        """SELECT window_starts(began)[1] AS day, CAST(sum(orders) AS bigint) AS orders, count(*) AS cents
+        FROM gold.visits GROUP BY day""",
+    ),
+}
+"""Marts whose windows are sessions, and one above."""
 PRODUCTS = "product,title\nmug,Mug\npen,Pen\n"
 
 
@@ -211,7 +251,7 @@ def domain(
     _write(root, events, most_cents, extra, {"quarantine": breaker, "enrich": enrich})
     if patch:
         _file(root, "order_placed/fix.patch.yaml", patch)
-    sqls = {name: sql for name, (_, _, sql) in MORE_MARTS.items()}
+    sqls = {name: sql for name, (_, _, sql) in (MORE_MARTS | SESSION_MARTS).items()}
     sqls |= {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
     for name in marts:
         _write_mart(root, name, sqls[name], cancels="order_cancelled" in events)
@@ -251,7 +291,7 @@ def _write_mart(root: Path, name: str, sql: str, *, cancels: bool) -> None:
             "{column: day, size: 1d, timezone: America/New_York, timeFields: {order_placed: placed_at}}",
         ),
     }
-    fields, window = windows[name] if name in windows else MORE_MARTS[name][:2]
+    fields, window = windows[name] if name in windows else (MORE_MARTS | SESSION_MARTS)[name][:2]
     _file(root, f"marts/{name}.odcs.yaml", _MART.format(name=name, version="1.0.0", fields=fields, window=window))
     _file(root, f"marts/{name}.sql", sql)
 

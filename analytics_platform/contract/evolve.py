@@ -91,6 +91,8 @@ def compare_tables(
 
 
 def _window_said(window: Window) -> str:
+    if window.session is not None:
+        return f"sessions by {', '.join(window.session.by)} with gaps of at most {window.session.gap}"
     every = "" if window.hop is None else f" every {window.hop}"
     return f"{window.size}{every} in {window.timezone}"
 

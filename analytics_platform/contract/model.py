@@ -372,8 +372,18 @@ class ReferenceContract:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """Windows that begin and end with the rows themselves: those of one key with no more than a gap from each to the next."""
+
+    gap: timedelta
+    """Two rows that are exactly so far apart are still of one session."""
+    by: tuple[str, ...]
+    """The key: columns of every silver input, and of the mart's grain."""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`.
+    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`, or sessions.
 
     `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date where they begin daily).
     `time_fields` names, for each silver input, the timestamp by which its rows fall into windows; rows of another mart
@@ -391,6 +401,8 @@ class Window:
     another time than `occurred_at`, they rightly come later than the window's end."""
     keeps: bool = False
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
+    session: Session | None = None
+    """Where windows are sessions: then `size` is nothing, and `timezone` UTC."""
 
     @property
     def step(self) -> timedelta:
@@ -400,7 +412,7 @@ class Window:
     @property
     def overlap(self) -> int:
         """How many windows an instant falls into."""
-        return self.size // self.step
+        return 1 if self.session is not None else self.size // self.step
 
 
 @dataclass(frozen=True, slots=True)

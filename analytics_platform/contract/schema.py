@@ -179,6 +179,14 @@ WATERMARK = Column(
 )
 """The last column of silver tables whose event has a watermark."""
 
+SESSION = Column(
+    "_session",
+    INSTANT,
+    required=True,
+    description="Where windows are sessions: when the first row of the row's session was.",
+)
+"""What the SQL of a mart of sessions sees behind the columns of its silver tables; it stands in no table."""
+
 FINALITY = (
     Column(
         "_status",
