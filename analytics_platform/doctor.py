@@ -200,7 +200,8 @@ def _registry(settings: Settings, catalog: Catalog) -> list[Finding]:
 def _lookups(settings: Settings) -> list[Finding]:
     """Whether each lookup answers; one that does not stops nothing."""
     found = []
-    with Lookups(settings.lookups) as lookups:
+    patient = [replace(one, timeout=min(one.timeout, _PATIENCE), wait=_PATIENCE) for one in settings.lookups]
+    with Lookups(patient) as lookups:
         for lookup in settings.lookups:
             name, variables = f"lookup {lookup.name}", f"ANALYTICS_LOOKUP_{lookup.name.upper()}__"
             said = _asked(lookups, lookup)

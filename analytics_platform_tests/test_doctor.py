@@ -152,7 +152,6 @@ def test_lookups(environ: dict[str, str]) -> None:
         **environ,
         f"{rate}URL": service.url,
         f"{rate}TIMEOUT_SECONDS": "30",
-        f"{rate}WAIT_SECONDS": "30",
         "ANALYTICS_LOOKUP_CASE__FUNCTION": "string:capwords",
         "ANALYTICS_LOOKUP_GONE__FUNCTION": "no_such_team:rates",
     }

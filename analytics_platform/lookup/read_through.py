@@ -80,7 +80,8 @@ class ReadThrough:
                 elif key in self._flying:
                     flights[key] = self._flying[key]
                 else:
-                    flights[key] = new[key] = self._flying[key] = _Flight()
+                    flights[key] = new[key] = _Flight()
+            self._flying.update(new)
             self._line_up(new, until)
             self._await(flights.values(), until)
             now = self._clock()

@@ -1,9 +1,13 @@
 """Lookups as a burst uses them: a real service that comes, goes and comes back."""
 
 import logging
+import re
+import sys
+import types
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from analytics_platform.lookup.answer import NOT_FOUND, Found, Unavailable
 from analytics_platform.lookup.counts import Counts
 from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.lookup_settings import LookupSettings
+from analytics_platform.settings import Settings
 from analytics_platform.variable import Secret
 from analytics_platform_tests.lookup.rates import Clock
 from analytics_platform_tests.lookup.service import Service
@@ -92,11 +97,18 @@ def test_neither_keys_nor_values_nor_secrets_are_told(
         assert secret not in said
 
 
-def test_a_function_of_a_team(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "team_lookups.py").write_text(
-        "def rates(keys):\n    return {key: {'rate': 1.1, 'asked': len(keys)} for key in keys if key[0] == 'EUR'}\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    with Lookups([LookupSettings("rate", function="team_lookups:rates")]) as lookups:
-        found = lookups.ask("rate", [EUR, NOWHERE])
-        assert found == {EUR: Found({"rate": 1.1, "asked": 2}), NOWHERE: NOT_FOUND}
+def test_the_examples_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "lookups.md").read_text()
+    [python] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    team = types.ModuleType("team_lookups")
+    exec(compile(python, "lookups.md", "exec"), team.__dict__)  # noqa: S102 - our own page
+    monkeypatch.setitem(sys.modules, "team_lookups", team)
+    variables = dict(re.findall(r"^(ANALYTICS_LOOKUP_\w+)=(.*)$", page, re.MULTILINE))
+    function = {name: value for name, value in variables.items() if name.endswith("__FUNCTION")}
+    address = {name: value.replace("…", "hush") for name, value in variables.items() if name not in function}
+    assert [one.name for one in Settings.from_env(address).lookups] == ["exchange_rate"]
+    assert len(address) == 2
+    [found] = Settings.from_env(function).lookups
+    patient = replace(found, timeout=timedelta(seconds=30), wait=timedelta(seconds=60))
+    with Lookups([patient]) as lookups:
+        assert lookups.ask("exchange_rate", [EUR, NOWHERE]) == {EUR: KEPT, NOWHERE: NOT_FOUND}

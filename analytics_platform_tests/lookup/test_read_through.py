@@ -1,14 +1,16 @@
+import random
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_platform.lookup import read_through
-from analytics_platform.lookup.answer import LATE, NOT_FOUND, Found, Key, Unavailable
+from analytics_platform.lookup.answer import LATE, NOT_FOUND, Answer, Found, Key, Unavailable
 from analytics_platform.lookup.counts import Counts
-from analytics_platform_tests.lookup.rates import Clock, Rates, lookup, opened
+from analytics_platform_tests.lookup.rates import Clock, Rates, lookup, opened, settle
 
 EUR, CHF, USD, NOWHERE = ("EUR",), ("CHF",), ("USD",), ("XXX",)
 OPEN, TIMEOUT, BUSY = (Unavailable(why) for why in ("breaker open", "timeout", "questions given up still run"))
@@ -98,6 +100,42 @@ def test_a_service_that_fails_is_left_alone_until_one_question_is_answered() -> 
         assert found.counts().opened == 1
 
 
+def test_while_one_question_tries_the_others_wait_for_its_end() -> None:
+    clock = Clock()
+    rates = Rates(clock, down=True)
+    answers = []
+    with opened(lookup(breaker_failures=1, concurrency=3), rates, clock) as found:
+        found.ask([EUR])
+        clock.now += 30
+        rates.down, rates.hangs = False, True
+        assert rates.begun.acquire(timeout=60)
+        asker = threading.Thread(target=lambda: answers.append(found.ask([EUR, CHF, USD])))
+        asker.start()
+        assert rates.begun.acquire(timeout=60)
+        assert not rates.begun.acquire(timeout=0.05)
+        rates.released.set()
+        asker.join()
+    assert answers == [dict.fromkeys([EUR, CHF, USD], Found({"at": 1030.0}))]
+
+
+def test_a_key_that_is_refused_counts_not_against_the_service() -> None:
+    class Picky(Rates):
+        def ask(self, keys: Sequence[Key]) -> Mapping[Key, Answer] | Unavailable:
+            known = super().ask(keys)
+            assert not isinstance(known, Unavailable)
+            return {key: Unavailable("HTTP 400") if key[0] == "bad" else known[key] for key in keys if key[0] != "gone"}
+
+    clock = Clock()
+    with opened(lookup(breaker_failures=1), Picky(clock, most=9), clock) as found:
+        for _ in range(3):
+            assert found.ask([("bad",), ("gone",)]) == {
+                ("bad",): Unavailable("HTTP 400"),
+                ("gone",): Unavailable("no answer to this key"),
+            }
+        assert found.ask([EUR]) == {EUR: Found({"at": 1000.0})}
+        assert found.counts() == Counts(asked=7, misses=7, unavailable=6)
+
+
 def test_what_an_error_says_stays_where_it_was_raised() -> None:
     clock = Clock()
     rates = Rates(clock, poison=EUR)
@@ -126,12 +164,10 @@ def test_a_question_that_hangs_is_given_up_and_its_answer_kept_if_it_comes() -> 
         assert found.ask([EUR, CHF]) == {EUR: BUSY, CHF: BUSY}
         assert rates.asked == [[EUR]]
         rates.released.set()
-        assert rates.ended.acquire(timeout=60)
-        while read_through._stuck["rate"]:
-            threading.Event().wait(0.001)
+        settle(found)
+        assert read_through._stuck["rate"] == 0
         assert isinstance(found.ask([EUR])[EUR], Found)
         assert rates.asked == [[EUR]]
-        assert isinstance(found.ask([CHF])[CHF], Found)
 
 
 def test_threads_that_hang_are_counted_over_bursts() -> None:
@@ -153,7 +189,7 @@ def test_a_batch_waits_no_longer_than_it_may() -> None:
         assert found.ask([EUR, CHF]) == {EUR: LATE, CHF: LATE}
         assert found.counts().failures == 0
         rates.released.set()
-        assert rates.ended.acquire(timeout=60)
+        settle(found)
         # It was still at work; what it found is there, and what had not begun never does.
         assert isinstance(found.ask([EUR])[EUR], Found)
         assert rates.asked == [[EUR]]
@@ -200,6 +236,58 @@ def test_a_source_is_closed_when_its_last_question_has_ended() -> None:
         assert found.ask([CHF]) == {CHF: BUSY}
         rates.released.set()
         assert rates.closed.wait(60)
+
+
+def test_a_key_that_is_none_leaves_nothing_behind() -> None:
+    clock = Clock()
+    with opened(lookup(), Rates(clock), clock) as found:
+        with pytest.raises(AttributeError):
+            found.ask([EUR, (1.5,)])  # type: ignore[list-item]
+        assert found.ask([EUR]) == {EUR: Found({"at": 1000.0})}
+
+
+def test_a_machine_that_has_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    with opened(lookup(), Rates(clock), clock) as found:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            assert found.ask([EUR]) == {EUR: BUSY}
+        assert found.ask([EUR]) == {EUR: Found({"at": 1000.0})}
+
+
+def test_many_who_ask_at_once_of_a_source_that_often_fails() -> None:
+    chance = random.Random(4711)
+
+    class Moody(Rates):
+        def ask(self, keys: Sequence[Key]) -> Mapping[Key, Answer] | Unavailable:
+            self.down = chance.random() < 0.5
+            if chance.random() < 0.2:
+                raise OSError
+            return super().ask(keys)
+
+    moody = Moody(time.monotonic, most=3)
+    changes = {"ttl": 0.001, "negative_ttl": 0, "stale": 0.001, "breaker_pause": 0.0001}
+    with opened(lookup(concurrency=4, **changes), moody, time.monotonic) as found:
+
+        def many() -> None:
+            for _ in range(200):
+                keys: list[Key] = [(number,) for number in chance.sample(range(30), 12)]
+                assert found.ask(keys).keys() == set(keys)
+
+        askers = [threading.Thread(target=many) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        assert not found._flying
+        assert not found._queue
+        counts = found.counts()
+        assert counts.asked == 4 * 200 * 12 == counts.hits + counts.misses
+    assert moody.closed.wait(60)
+    assert found._threads == 0
 
 
 STEPS = st.lists(

@@ -132,7 +132,7 @@ def test_a_service_that_takes_connections_and_says_nothing() -> None:
 
 
 def test_connections_are_kept(service: Service) -> None:
-    source = WebSource(LookupSettings("rate", Secret(service.url)))
+    source = WebSource(LookupSettings("rate", Secret(service.url), timeout=timedelta(seconds=30)))
     assert source.ask([EUR, ("XXX",), ("CHF",)]) == {
         EUR: Found({"rate": 1.1}),
         ("XXX",): NOT_FOUND,
