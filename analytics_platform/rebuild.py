@@ -15,13 +15,14 @@ import polars as pl
 
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.enrich import NOBODY, Asks, Sources, enriched, missing_marks, remembering
+from analytics_platform.enrich import Sources, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_sql
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.refetch import refetch
 from analytics_platform.report import RebuildReport
 from analytics_platform.schema_book import SchemaBook
@@ -42,7 +43,6 @@ def rebuild(
     layers: frozenset[str] = LAYERS,
     clock: Callable[[], datetime],
     by: str = "rebuild",
-    lookups: Asks = NOBODY,
     on_slice: Callable[[str], None] = lambda _line: None,
 ) -> RebuildReport:
     """Make the selected layers again for records ingested in `[start, end)`, from the layer above each.
@@ -58,7 +58,6 @@ def rebuild(
         layers: Of bronze, silver, gold.
         clock: The time in UTC.
         by: Who is at work, for rows of the quarantine whose status changes.
-        lookups: Ask the services that contracts enrich from.
         on_slice: Called with a readable line after each slice.
 
     Durable on return: the hours of every selected layer are what the layer above says.
@@ -75,6 +74,7 @@ def rebuild(
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
+    lookups = Lookups(settings.lookups)
     work = _Rebuild(
         domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book, lookups
     )
@@ -87,7 +87,7 @@ def rebuild(
                 on_slice(f"{topic}: {fetched:,} records were missing from bronze and were fetched again")
     before = silver.rewrites(work.lake, domain)
     if "silver" in layers:
-        with book:
+        with book, lookups:
             for topic in domain.topics:
                 work.silver_of(topic)
     if "gold" in layers:
@@ -116,7 +116,7 @@ class _Rebuild:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
-    lookups: Asks
+    lookups: Lookups
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)

@@ -22,13 +22,14 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
-from analytics_platform.enrich import NOBODY, Asks, Sources, enriched, missing_marks
+from analytics_platform.enrich import Sources, enriched, missing_marks
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.quarantine import DISCARDED, KEY, NEW, REPLAYED
 from analytics_platform.report import DiscardReport, ReplayReport, counted
 from analytics_platform.schema_book import SchemaBook
@@ -48,7 +49,6 @@ def replay(
     *,
     clock: Callable[[], datetime],
     by: str,
-    lookups: Asks = NOBODY,
     on_portion: Callable[[str], None] = lambda _line: None,
 ) -> ReplayReport:
     """Judge selected rows by today's contracts and patches; those that are valid now enter silver, once, and turn to `replayed`.
@@ -63,7 +63,6 @@ def replay(
             that are `new` or `replayed` are always looked at.
         clock: The time in UTC.
         by: The run or person at work, kept with each row whose status changes.
-        lookups: Ask the services that contracts enrich from.
         on_portion: Called with a readable line after each portion.
 
     Durable on return: every selected row that is valid is in silver, or a copy of it that arrived earlier is.
@@ -80,10 +79,11 @@ def replay(
     statuses = (NEW, REPLAYED, DISCARDED) if revive else (NEW, REPLAYED)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
+    lookups = Lookups(settings.lookups)
     work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book, lookups)
     began = clock()
     before = silver.rewrites(work.lake, domain)
-    with book:
+    with book, lookups:
         for portion in _portions(work.lake, domain, replace(selection, statuses=statuses), settings):
             on_portion(work.portion(portion))
     work.gold(before)
@@ -155,7 +155,7 @@ class _Replay:
     keys: KeyRing
     lake: Lake
     book: SchemaBook
-    lookups: Asks
+    lookups: Lookups
     selected: int = 0
     replayed: int = 0
     cut: int = 0

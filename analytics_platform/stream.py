@@ -15,7 +15,7 @@ from analytics_platform import breaker, bronze, derive, gold
 from analytics_platform.catchup import behind, catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
-from analytics_platform.enrich import NOBODY, Asks, Sources
+from analytics_platform.enrich import Sources
 from analytics_platform.errors import (
     LakeError,
     OffsetGap,
@@ -34,6 +34,7 @@ from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Committed, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.reference import load_reference
 from analytics_platform.refetch import batch_metadata
 from analytics_platform.report import BatchReport, BurstReport, MartReport
@@ -123,7 +124,6 @@ def follow(
     budget: timedelta,
     idle: timedelta,
     until: datetime | None = None,
-    lookups: Asks = NOBODY,
     stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[BatchReport], None] = lambda _report: None,
     on_mart: Callable[[MartReport], None] = lambda _report: None,
@@ -139,7 +139,6 @@ def follow(
             topics hold at the start.
         idle: End early after nothing new came for so long.
         until: End when the clock reaches it, whatever is planned: the turn of the ingest hour.
-        lookups: Ask the services that contracts enrich from.
         stop: Looked at between micro-batches; true ends the burst after the one at work.
         on_batch: Called after each micro-batch that is durable.
         on_mart: Called after each update of a mart.
@@ -155,7 +154,11 @@ def follow(
     """
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
-    with KafkaLog(settings) as log, SchemaBook(lake, domain.name, settings.registry) as book:
+    with (
+        KafkaLog(settings) as log,
+        SchemaBook(lake, domain.name, settings.registry) as book,
+        Lookups(settings.lookups) as lookups,
+    ):
         burst = _Burst(domain, settings, clock, log, lake, keys, book, lookups, on_batch, on_mart)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
@@ -172,7 +175,7 @@ class _Burst:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
-    lookups: Asks
+    lookups: Lookups
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
     tally: Tally = field(init=False)

@@ -1,7 +1,7 @@
 """Columns that rows get from outside services: whoever asks them is of the test's own making, with the real answers."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from analytics_platform.enrich import Sources
 from analytics_platform.fill import fill
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lookup.answer import NOT_FOUND, Answer, Found, Key, Unavailable
+from analytics_platform.lookup_settings import LookupSettings
 from analytics_platform.rebuild import rebuild
 from analytics_platform.replay import replay
 from analytics_platform.selection import Selection
-from analytics_platform_tests import shop
+from analytics_platform.settings import Settings
+from analytics_platform_tests import prices, shop
 from analytics_platform_tests.shop import ORDERS, START, Shop
 from analytics_platform_tests.test_enrich import HOUR, placed
 
@@ -46,10 +48,22 @@ def shop_of(root: Path, *products: str, domain: Any = PRICED) -> Shop:
     return Shop(root / "lake", {ORDERS: {0: values}, shop.VISITS: {0: ()}}, domain)
 
 
-def take(of: Shop, prices: Prices, start: int = 0, end: int | None = None) -> derive.Taken:
+def take(of: Shop, service: Prices, start: int = 0, end: int | None = None) -> derive.Taken:
     end = len(of.values[ORDERS][0]) if end is None else end
     part = of.pour(ORDERS, [OffsetRange(0, start, end)])
-    return derive.take_in(of.lake, of.domain, part, now=of.now, lookups=prices)
+    return derive.take_in(of.lake, of.domain, part, now=of.now, lookups=service)
+
+
+@pytest.fixture(autouse=True)
+def _knows_nothing() -> Iterator[None]:
+    yield
+    prices.KNOWN.clear()
+    prices.DOWN.clear()
+
+
+def asking(of: Shop) -> Settings:
+    """The settings of a shop that asks a function."""
+    return replace(of.settings, lookups=(LookupSettings("prices", function="analytics_platform_tests.prices:euros"),))
 
 
 def euros(of: Shop) -> list[tuple[float | None, bool]]:
@@ -59,11 +73,11 @@ def euros(of: Shop) -> list[tuple[float | None, bool]]:
 
 
 def test_every_key_is_asked_for_once(tmp_path: Path) -> None:
-    prices = Prices({"mug": Found({"euros": 8.5}), "pen": Found({"euros": 2, "cents": 200}), "cap": DOWN})
+    service = Prices({"mug": Found({"euros": 8.5}), "pen": Found({"euros": 2, "cents": 200}), "cap": DOWN})
     of = shop_of(tmp_path, "mug", "pen", "mug", "cup", "cap", "pen")
-    taken = take(of, prices)
+    taken = take(of, service)
     assert euros(of) == [(8.5, True), (2.0, True), (8.5, True), (None, True), (None, False), (2.0, True)]
-    assert sorted(prices.asked) == [("cap",), ("cup",), ("mug",), ("pen",)]
+    assert sorted(service.asked) == [("cap",), ("cup",), ("mug",), ("pen",)]
     assert (taken.unknown, taken.missing) == ({"order_placed.rate": 1}, {"order_placed.rate": 1})
 
 
@@ -71,31 +85,30 @@ def test_a_row_without_a_key_is_asked_for_with_nobody(tmp_path: Path) -> None:
     extra = "      - {name: gift, logicalType: string}"
     domain = shop.domain(extra=extra, enrich=RATE.replace("[product]", "[gift, product]"))
     of = shop_of(tmp_path, "mug", domain=domain)
-    prices = Prices()
-    take(of, prices)
+    service = Prices()
+    take(of, service)
     assert euros(of) == [(None, True)]
-    assert prices.asked == []
+    assert service.asked == []
 
 
 def test_an_unknown_key_is_quarantined_and_replayed(tmp_path: Path) -> None:
-    prices = Prices({"mug": Found({"euros": 8})})
     of = shop_of(tmp_path, "mug", "cup", domain=STRICT)
-    take(of, prices)
+    take(of, Prices({"mug": Found({"euros": 8})}))
     assert euros(of) == [(8.0, True)]
     reasons = of.quarantine()["reasons"].to_list()
     assert reasons == [["rate: the lookup prices knows nothing of its product"]]
-    prices.known["cup"] = Found({"euros": 4})
-    replay(of.domain, of.settings, Selection(), clock=of.clock, by="me", lookups=prices)
+    prices.KNOWN["cup"] = 4
+    replay(of.domain, asking(of), Selection(), clock=of.clock, by="me")
     assert euros(of) == [(8.0, True), (4.0, True)]
 
 
 def test_a_service_that_is_down_for_one_key_does_not_hold_up_the_others(tmp_path: Path) -> None:
     of = shop_of(tmp_path, "cap", "mug", "cap", "pen")
-    prices = Prices(dict.fromkeys(("cap", "mug", "pen"), DOWN))
+    service = Prices(dict.fromkeys(("cap", "mug", "pen"), DOWN))
     for offset in range(4):
-        take(of, prices, offset, offset + 1)
-    prices.known |= {"mug": Found({"euros": 8}), "pen": Found({"euros": 2})}
-    sources, after, told = Sources(of.lake, of.domain, prices), dict[str, datetime](), []
+        take(of, service, offset, offset + 1)
+    service.known |= {"mug": Found({"euros": 8}), "pen": Found({"euros": 2})}
+    sources, after, told = Sources(of.lake, of.domain, service), dict[str, datetime](), []
     for _ in range(5):
         done = fill(sources, max_rows=1, now=of.now, after=after)
         assert done is not None
@@ -104,7 +117,7 @@ def test_a_service_that_is_down_for_one_key_does_not_hold_up_the_others(tmp_path
     one = {"order_placed.rate": 1}
     assert told == [({}, True), (one, False), ({}, True), (one, False), ({}, True)]
     assert euros(of) == [(None, False), (8.0, True), (None, False), (2.0, True)]
-    prices.known["cap"] = Found({"euros": 1})
+    service.known["cap"] = Found({"euros": 1})
     while (done := fill(sources, max_rows=1, now=of.now, after=after)) is not None:
         after = dict(done.after)
     assert euros(of) == [(1.0, True), (8.0, True), (1.0, True), (2.0, True)]
@@ -112,22 +125,21 @@ def test_a_service_that_is_down_for_one_key_does_not_hold_up_the_others(tmp_path
 
 def test_a_rebuild_without_a_reason_and_one_while_the_service_is_down(tmp_path: Path) -> None:
     of = shop_of(tmp_path, "mug", "cup")
-    prices = Prices({"mug": Found({"euros": 8})})
-    take(of, prices)
+    take(of, Prices({"mug": Found({"euros": 8})}))
     before = of.silver("order_placed").sort("_offset")
 
     def again() -> bool:
         silver = frozenset({"silver"})
-        return rebuild(
-            of.domain, of.settings, START, START + HOUR, layers=silver, clock=of.clock, lookups=prices
-        ).changed
+        return rebuild(of.domain, asking(of), START, START + HOUR, layers=silver, clock=of.clock).changed
 
     of.now += HOUR
+    prices.KNOWN["mug"] = 8
     assert not again()
-    prices.known = {"mug": DOWN, "cup": DOWN}
+    prices.DOWN |= {"mug", "cup"}
     assert not again()
     assert of.silver("order_placed").sort("_offset").equals(before)
-    prices.known = {"mug": Found({"euros": 9}), "cup": NOT_FOUND}
+    prices.DOWN.clear()
+    prices.KNOWN["mug"] = 9
     assert again()
     assert euros(of) == [(9.0, True), (None, True)]
 
