@@ -248,20 +248,27 @@ class Unknown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """Columns that silver takes from a reference table, see docs/enrichment.md."""
+    """Columns that silver takes from a reference table or an outside service, see docs/enrichment.md."""
 
     name: str
-    reference: str
-    """The reference table, of the same domain."""
+    reference: str | None
+    """The reference table, of the same domain; None where a service is asked."""
     on: Mapping[str, str]
-    """The event's fields that hold its primary key, by the table's own column."""
+    """The event's fields that hold the key, by the table's own column; of a service each by its own name, in order."""
     take: Mapping[str, str]
-    """What silver calls the columns it takes, by the table's own column."""
+    """What silver calls the columns it takes, by the table's own column; of a service by the answer's member."""
     as_of: str = "occurred_at"
     """The timestamp at which a row of a table with history must have been valid."""
     unknown: Unknown = Unknown.NOTHING
     columns: tuple[Field, ...] = ()
     """The columns taken, as silver has them; empty where the contract was read without its domain."""
+    lookup: str | None = None
+    """The service that is asked, as the settings name it; None where it is a table."""
+
+    @property
+    def source(self) -> str:
+        """Where the columns come from, in words."""
+        return f"the lookup {self.lookup}" if self.reference is None else f"reference.{self.reference}"
 
     @property
     def enriched_at(self) -> str:
