@@ -344,7 +344,7 @@ class _Burst:
     def _load_references(self) -> None:
         for contract in self.domain.references:
             try:
-                load_reference(self.lake, contract)
+                load_reference(self.lake, contract, self.clock())
             except (ReferenceRefused, LakeError) as error:
                 self.tally.broken[f"reference.{contract.name}"] = str(error)
 

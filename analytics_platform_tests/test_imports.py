@@ -32,6 +32,7 @@ LEVELS = (
     (
         "report",
         "bronze",
+        "history",
         "window",
         "judge",
         "outline",

@@ -59,7 +59,7 @@ def compare_tables(
 ) -> tuple[Difference, ...]:
     """Every change between two states of a mart's or a reference table's contract, for those who read the table."""
     changes = [*_Fields(_READERS, today).compare(old.fields, new.fields, ""), *_cosmetic(old, new)]
-    before, after = _grain(old), _grain(new)
+    before, after = old.grain, new.grain
     if before != after:
         changes.append(
             Difference(
@@ -372,10 +372,6 @@ def _renamed(field: Field, come: list[Field]) -> str | None:
         return None
     like = [one.name for one in come if (one.type, one.rules, one.unit) == (field.type, field.rules, field.unit)]
     return like[0] if len(like) == 1 else None
-
-
-def _grain(contract: MartContract | ReferenceContract) -> tuple[str, ...]:
-    return contract.grain if isinstance(contract, MartContract) else contract.primary_key
 
 
 def _treated(treatment: Treatment | None) -> str:

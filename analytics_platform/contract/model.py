@@ -325,11 +325,18 @@ class ReferenceContract:
     primary_key: tuple[str, ...]
     file: Path
     """Parquet or CSV, resolved against the contract's own folder."""
+    history: bool = False
+    """Whether the table keeps what rows were before they changed."""
 
     @property
     def name(self) -> str:
         """The table's name."""
         return self.header.name
+
+    @property
+    def grain(self) -> tuple[str, ...]:
+        """The columns that identify a row of the table."""
+        return (*self.primary_key, "_valid_from") if self.history else self.primary_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
 from analytics_platform.contract.model import Field, LogicalType, ReferenceContract
 from analytics_platform.contract.source import Node, Source
+from analytics_platform.contract.vendor import ours
 
 _FORMATS = ("parquet", "csv")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.(parquet|csv)")
@@ -26,7 +27,13 @@ def reference_of(source: Source, domain: str, name: str) -> ReferenceContract:
     if file is not None:
         _check_columns(file, schema, fields)
     key = primary_key(schema, fields)
-    return ReferenceContract(header, fields, key, file or source.path)
+    return ReferenceContract(header, fields, key, file or source.path, _history(ours(source.root, "history")))
+
+
+def _history(node: Node) -> bool:
+    if node.value is not None and not isinstance(node.value, bool):
+        node.refuse("is true or false: whether the table keeps what rows were before they changed")
+    return node.value is True
 
 
 def primary_key(schema: Node, fields: tuple[Field, ...]) -> tuple[str, ...]:

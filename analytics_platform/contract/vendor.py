@@ -32,7 +32,7 @@ _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
         "subject",
         "wire",
     ),
-    Kind.REFERENCE: (),
+    Kind.REFERENCE: ("history",),
     Kind.MART: ("window",),
 }
 _OF_FIELD: Mapping[Kind, tuple[str, ...]] = {

@@ -77,7 +77,9 @@ def stream_assets(domain: Domain, settings: Settings, clock: Clock) -> dg.Assets
     return stream
 
 
-def reference_assets(domain: Domain, contract: ReferenceContract, settings: Settings) -> dg.AssetsDefinition:
+def reference_assets(
+    domain: Domain, contract: ReferenceContract, settings: Settings, clock: Clock
+) -> dg.AssetsDefinition:
     """A file that is kept as a table. It has no partitions: the table is the file."""
 
     @dg.multi_asset(
@@ -87,7 +89,7 @@ def reference_assets(domain: Domain, contract: ReferenceContract, settings: Sett
     )
     def reference(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         try:
-            report = load_reference(Lake(settings.lake, settings.fsync), contract)
+            report = load_reference(Lake(settings.lake, settings.fsync), contract, clock())
         except AnalyticsError as error:
             raise _failure(context, error) from error
         context.log.info(

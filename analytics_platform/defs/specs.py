@@ -141,7 +141,7 @@ def reference_spec(domain: Domain, contract: ReferenceContract, settings: Settin
                 "reference",
                 contract.name,
                 settings,
-                _columns(reference_columns(contract), contract.fields, unique=_single(contract.primary_key)),
+                _columns(reference_columns(contract), contract.fields, unique=_single(contract.grain)),
             ),
             "contract_versions": contract.header.version,
         },

@@ -17,6 +17,7 @@ from analytics_platform.contract.model import (
     Rules,
     Window,
 )
+from analytics_platform.contract.schema import reference_columns
 from analytics_platform.errors import ContractError
 from analytics_platform_tests.contract.tree import (
     CURRENCIES_FILE,
@@ -124,6 +125,15 @@ def test_what_is_complained_of(tmp_path: Path, situation: str) -> None:
     change(tmp_path, file, old, new)
 
     assert complaints_of(folder) == expected
+
+
+def test_a_reference_table_with_history(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    kept = "\ncustomProperties: [{property: history, vendor: analytics_platform, value: true}]"
+    change(tmp_path, CURRENCIES_FILE, "team: {name: finance}", "team: {name: finance}" + kept)
+    (reference,) = load_catalog(folder).domains["shop"].references
+    assert (reference.history, reference.grain) == (True, ("code", "_valid_from"))
+    assert [column.name for column in reference_columns(reference)][2:] == ["_valid_from", "_valid_to", "_commit"]
 
 
 def test_reference_file_that_is_none(tmp_path: Path) -> None:
