@@ -6,6 +6,7 @@ With history a file that changed closes the versions of rows that changed or wen
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -44,6 +45,7 @@ def spec(contract: ReferenceContract) -> TableSpec:
     private = personal_columns(contract.fields)
     stats = tuple(name for name in contract.primary_key if name not in private)
     stats += (history.FROM, history.COMMIT) if contract.history else ()
+    stats += ("_partition", "_offset") if contract.changes is not None else ()
     return TableSpec("reference", contract.name, columns, stats, contract.header.description, private)
 
 
@@ -63,10 +65,11 @@ def load_reference(lake: Lake, contract: ReferenceContract, now: datetime) -> Re
     Raises:
         ReferenceRefused: the file cannot be read or a row does not fit; the table stays as it was.
     """
+    file = _file(contract)
     try:
-        digest = hashlib.sha256(contract.file.read_bytes() + contract.header.digest.encode()).hexdigest()
+        digest = hashlib.sha256(file.read_bytes() + contract.header.digest.encode()).hexdigest()
     except OSError as error:
-        raise ReferenceRefused(contract.name, f"{contract.file.name} cannot be read: {error.strerror}") from error
+        raise ReferenceRefused(contract.name, f"{file.name} cannot be read: {error.strerror}") from error
     number = int(digest[:15], 16)
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
@@ -102,17 +105,23 @@ def _next_versions(table: Pinned, contract: ReferenceContract, number: int, now:
     return Change(known, replaces_all=True, progress=progress)
 
 
+def _file(contract: ReferenceContract) -> Path:
+    if contract.file is None:
+        raise ValueError(f"reference.{contract.name} comes by a topic")
+    return contract.file
+
+
 def _rows(contract: ReferenceContract) -> pl.DataFrame:
-    schema = polars_schema(contract.fields)
+    file, schema = _file(contract), polars_schema(contract.fields)
     try:
-        read = pl.read_csv if contract.file.suffix == ".csv" else pl.read_parquet
-        found = read(contract.file)
+        read = pl.read_csv if file.suffix == ".csv" else pl.read_parquet
+        found = read(file)
     except (pl.exceptions.PolarsError, OSError) as error:
         # polars shows the text it could not read, which may be anybody's
-        raise ReferenceRefused(contract.name, f"{contract.file.name} cannot be read ({type(error).__name__})") from None
+        raise ReferenceRefused(contract.name, f"{file.name} cannot be read ({type(error).__name__})") from None
     unfit = misfits(found, schema)
     if unfit:
-        raise ReferenceRefused(contract.name, f"{contract.file.name}: not of its contract's type: {', '.join(unfit)}")
+        raise ReferenceRefused(contract.name, f"{file.name}: not of its contract's type: {', '.join(unfit)}")
     rows = found.select(pl.col(name).cast(kind) for name, kind in schema.items())
     doubled = int(rows.select(contract.primary_key).is_duplicated().sum())
     if doubled:

@@ -342,7 +342,7 @@ class _Burst:
                 self.tally.halted[event] = str(halt)
 
     def _load_references(self) -> None:
-        for contract in self.domain.references:
+        for contract in self.domain.files:
             try:
                 load_reference(self.lake, contract, self.clock())
             except (ReferenceRefused, LakeError) as error:

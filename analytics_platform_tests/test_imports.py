@@ -44,6 +44,7 @@ LEVELS = (
         "watermark",
     ),
     ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
+    ("chronicle",),
     ("derive", "gold", "selection", "breaker"),
     ("catchup", "subject"),
     ("stream", "rebuild", "gaps", "query", "usage", "replay", "resume"),

@@ -251,6 +251,16 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """How records of a compacted topic say what a row is: by their key, which value it has, and from when on."""
+
+    key: tuple[str, ...]
+    """The fields of the primary key."""
+    valid_from: str | None
+    """The field that says from when on a row is valid; None where the record's timestamp does."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventContract:
     """One event type in one version. `header.name` is the event type and the silver table's name."""
 
@@ -289,6 +299,8 @@ class EventContract:
     """How producers write it."""
     patches: tuple[Patch, ...] = ()
     """Those of the event, by name: the same for every version."""
+    keyed: "Keyed | None" = None
+    """Of changes of a reference table that comes by a topic; None for events, which producers write as such."""
 
     @property
     def name(self) -> str:
@@ -318,15 +330,17 @@ class EventContract:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceContract:
-    """A file kept as the table `reference.<name>`."""
+    """A file, or what a compacted topic says of its keys, kept as the table `reference.<name>`."""
 
     header: Header
     fields: tuple[Field, ...]
     primary_key: tuple[str, ...]
-    file: Path
-    """Parquet or CSV, resolved against the contract's own folder."""
+    file: Path | None
+    """Parquet or CSV, resolved against the contract's own folder; None where the rows come by a topic."""
     history: bool = False
     """Whether the table keeps what rows were before they changed."""
+    changes: EventContract | None = None
+    """As what the records of a topic are judged; None for a file. Its silver table is what the history is made of."""
 
     @property
     def name(self) -> str:
@@ -406,6 +420,21 @@ class Domain:
     """Each after those that it reads."""
     description: str = ""
     owners: tuple[str, ...] = field(default=())
+
+    @property
+    def produced(self) -> tuple[EventContract, ...]:
+        """The events that producers write as such: all but the changes of reference tables."""
+        return tuple(event for event in self.events if event.keyed is None)
+
+    @property
+    def files(self) -> tuple[ReferenceContract, ...]:
+        """The reference tables that are loaded from files."""
+        return tuple(item for item in self.references if item.changes is None)
+
+    @property
+    def followed(self) -> tuple[ReferenceContract, ...]:
+        """The reference tables that follow a topic."""
+        return tuple(item for item in self.references if item.changes is not None)
 
     @property
     def topics(self) -> tuple[str, ...]:

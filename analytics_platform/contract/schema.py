@@ -259,7 +259,8 @@ def reference_columns(contract: ReferenceContract) -> tuple[Column, ...]:
     if not contract.history:
         return tuple(_column(field, required=field.required) for field in contract.fields)
     own = (_column(field, required=field.name in contract.primary_key) for field in contract.fields)
-    return (*own, *VERSION)
+    place = [column for column in LINEAGE if column.name in {"_topic_id", "_partition", "_offset", "_ingested_at"}]
+    return (*own, *VERSION, *(place if contract.changes is not None else ()))
 
 
 def gold_columns(contract: MartContract) -> tuple[Column, ...]:

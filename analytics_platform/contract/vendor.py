@@ -32,7 +32,7 @@ _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
         "subject",
         "wire",
     ),
-    Kind.REFERENCE: ("history",),
+    Kind.REFERENCE: ("history", "validFrom"),
     Kind.MART: ("window",),
 }
 _OF_FIELD: Mapping[Kind, tuple[str, ...]] = {

@@ -31,6 +31,8 @@ from analytics_platform.settings import Settings
 from analytics_platform.stream import follow
 
 Clock = Callable[[], datetime]
+_MADE_WITH = {"quarantine": "silver", "reference": "gold"}
+"""Layers that a rebuild makes again together with another."""
 
 RETRIES = 3
 """How often a run tries again by itself when trying again can help; after that the sensor asks anew."""
@@ -168,7 +170,7 @@ def _rebuild(
     window = context.partition_time_window
     selected = {key: title for key, title in titles.items() if key in context.selected_asset_keys}
     layers = {title.split(".", 1)[0] for title in selected.values()}
-    layers = {"silver" if layer == "quarantine" else layer for layer in layers}
+    layers = {_MADE_WITH.get(layer, layer) for layer in layers}
     report = rebuild(
         domain,
         settings,

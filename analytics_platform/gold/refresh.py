@@ -15,7 +15,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from analytics_platform import watermark, window
+from analytics_platform import chronicle, watermark, window
 from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
@@ -71,6 +71,8 @@ class _Changed:
 def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | None = None) -> Iterator[Refreshed]:
     """Bring all marts of a domain up to date while they are asked for, each after those that it reads.
 
+    Before them the reference tables that follow a topic, as far as silver is.
+
     Args:
         lake: Where the tables are.
         domain: Whose marts.
@@ -81,7 +83,11 @@ def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | No
     If it dies halfway: the next mart is as it was. Marts above the last one start over, the others go on.
     """
     changed: dict[str, _Changed] = {}
+    late = {name: error for name, error in chronicle.follow_all(lake, domain, logs).items() if error is not None}
     for mart in domain.marts:
+        if behind := [late[name] for name in mart.reference_inputs if name in late]:
+            yield Refreshed(mart, None, behind[0])
+            continue
         try:
             report = _refresh(lake, domain, mart, logs, rewritten=rewritten, changed=changed)
         except (MartBroken, SchemaChanged) as error:
