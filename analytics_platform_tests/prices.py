@@ -49,14 +49,30 @@ Sent = tuple[bytes | None, bytes | None]
 _FOLDERS: list[TemporaryDirectory[str]] = []
 
 
+PRICED_SQL = """\
+SELECT date_trunc('hour', occurred_at) AS hour, CAST(sum(p.cents) AS bigint) AS placed, CAST(0 AS bigint) AS cancelled
+FROM silver.order_placed AS o
+JOIN reference.prices AS p
+  ON o.product = p.product AND occurred_at >= p._valid_from AND (p._valid_to IS NULL OR occurred_at < p._valid_to)
+GROUP BY ALL
+"""
+"""What orders were worth by the prices of their time, in place of `sales_hourly`."""
+
+
 @cache
-def domain(contract: str = CONTRACT + VALID_FROM, **changes: Any) -> Domain:
-    """The shop's contracts and that of its prices."""
+def domain(contract: str = CONTRACT + VALID_FROM, *, priced: bool = False, as_of: bool = True) -> Domain:
+    """The shop's contracts and that of its prices; `priced` has a mart join them, and say whether it does so `asOf`."""
     folder = TemporaryDirectory(prefix="prices-")
     _FOLDERS.append(folder)
     root = Path(folder.name) / "contracts"
-    shutil.copytree(shop.domain(**changes).references[0].header.path.parent.parent.parent, root)
+    shutil.copytree(shop.domain().references[0].header.path.parent.parent.parent, root)
     (root / "shop/reference/prices.odcs.yaml").write_text(contract)
+    if priced:
+        (root / "shop/marts/sales_hourly.sql").write_text(PRICED_SQL)
+        mart = root / "shop/marts/sales_hourly.odcs.yaml"
+        hours = "{order_placed: occurred_at}" + (", asOf: true" if as_of else "")
+        changed = mart.read_text().replace("{order_placed: occurred_at, order_cancelled: occurred_at}", hours)
+        mart.write_text(changed)
     return load_catalog(root).domains["shop"]
 
 

@@ -116,7 +116,7 @@ def _content(path: Path, sql_file: str, source: Source) -> bytes:
 
 
 def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[str, ...]) -> Window:
-    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields", "finalAfter", "late")):
+    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields", "finalAfter", "late", "asOf")):
         return Window("", DAY, "UTC", {})
     size, hop = _lengths(node)
     step = size if hop is None else hop
@@ -153,8 +153,15 @@ def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[st
         {key: time_fields[key].text for key in time_fields.keys},
         hop,
         settle,
+        as_of=_as_of(node["asOf"]),
         keeps=_keeps(node["late"], overlaps=hop is not None, has_rows=time_fields.value is not None),
     )
+
+
+def _as_of(node: Node) -> bool:
+    if node.value is not None and not isinstance(node.value, bool):
+        node.refuse("is true or false: whether histories are read as of a time inside the window")
+    return node.value is True
 
 
 def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:

@@ -371,6 +371,9 @@ class Window:
     final_after: timedelta = timedelta(0)
     """How far beyond a window's end the watermark has to be before the window is final: where rows fall into windows by
     another time than `occurred_at`, they rightly come later than the window's end."""
+    as_of: bool = False
+    """Whether a row of the result depends on nothing of a reference table with history that is valid only from the end
+    of its window on: then such a table may change without all windows being computed again."""
     keeps: bool = False
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
 

@@ -19,7 +19,7 @@ from analytics_platform import chronicle, watermark, window
 from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
-from analytics_platform.gold import finality
+from analytics_platform.gold import asof, finality
 from analytics_platform.gold.rows import rows_of
 from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
 from analytics_platform.gold.table import inside, kind, spec
@@ -181,8 +181,9 @@ def _state(
     moving = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
     moving |= {f"gold:{item.mart.name}": item.commits for item in sources.marts}
     fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
-    fixed |= {f"reference:{name}": item.commits for name, item in sources.references.items()}
-    fixed |= {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
+    restarting, going_on = asof.applied(sources, mart)
+    moving |= going_on
+    fixed |= restarting | {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
     have = {name: table.progress(name) for name in (*moving, *fixed, watermark.AT)}
     final = finality.finality_of(lake, domain, mart, watermark.instant(have[watermark.AT]))
     moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
@@ -204,7 +205,8 @@ def _starts(
         return None
     before = watermark.instant(state.have[watermark.AT])
     closing = finality.closing(table.snapshot(), mart, state.final, before)
-    starts = _touched(state.sources.silver, mart, state.have, rewritten, [*replaced, closing])
+    told = asof.touched(state.sources, mart, state.have)
+    starts = _touched(state.sources.silver, mart, state.have, rewritten, [*replaced, *told, closing])
     # No predicate can name where the windows of the year 9999 end.
     return None if window.at_the_end(starts) else starts
 
