@@ -15,6 +15,7 @@ import polars as pl
 
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
+from analytics_platform.enrich import References, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
@@ -126,6 +127,7 @@ class _Rebuild:
             self.records += records.height
             contracts = self.domain.events_of(topic)
             judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
+            judged = enriched(judged, self.domain, References(self.lake, self.domain), self.clock()).judged
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)
@@ -201,7 +203,7 @@ class _Rebuild:
                 # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
                 places = places_sql(copies.collect(), silver.PLACE)
                 replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
-            kept = watermark.remembered(split.kept, snapshot, standing)
+            kept = watermark.remembered(remembering(split.kept, standing, contract), snapshot, standing)
             wanted = kept.select(pl.col(item).cast(snapshot.schema[item]) for item in columns if item in kept)
             wanted = wanted.sort(*silver.ORDER, "_topic_id", *columns[:1])
             same = standing.select(wanted.columns).equals(wanted)
@@ -210,7 +212,8 @@ class _Rebuild:
                 return None
             changed = (*_difference(standing.select(wanted.columns), wanted), wanted.height)
             rewrites = (table.progress(silver.REWRITES) or 0) + 1
-            return Change(kept, replaces=replaces, progress={silver.REWRITES: rewrites})
+            progress = missing_marks(table, kept, contract) | {silver.REWRITES: rewrites}
+            return Change(kept, replaces=replaces, progress=progress)
 
         if commit(self.lake, spec, change).change is not None:
             self.rewrites[name] += 1

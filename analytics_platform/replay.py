@@ -22,6 +22,7 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
+from analytics_platform.enrich import References, enriched, missing_marks
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
@@ -172,6 +173,7 @@ class _Replay:
         records = rows.select(_RECORD)
         contracts = self.domain.events_of(topic)
         judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
+        judged = enriched(judged, self.domain, References(self.lake, self.domain), self.clock()).judged
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()
@@ -247,6 +249,7 @@ class _Replay:
             kept = late.kept.join(late.overtaken, on="idempotency_key", how="anti", maintain_order="left")
             overtaken = late.overtaken.clear()
             if kept.height:
+                progress |= missing_marks(table, kept, contract)
                 return Change(kept, progress=progress, metadata=metadata)
             keys = late.overtaken["idempotency_key"].unique().sort().head(_MOST_KEYS)
             if keys.is_empty():
@@ -255,6 +258,7 @@ class _Replay:
             overtaken = late.overtaken.filter(pl.col("idempotency_key").is_in(keys.implode()))
             # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
             places = pl.concat([part.select(silver.PLACE) for part in (kept, overtaken)])
+            progress |= missing_marks(table, kept, contract)
             return Change(kept, replaces=places_sql(places, silver.PLACE), progress=progress, metadata=metadata)
 
         while commit(self.lake, spec, change).change is not None:

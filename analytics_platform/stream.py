@@ -26,6 +26,7 @@ from analytics_platform.errors import (
     TopicStopped,
     UnknownTopic,
 )
+from analytics_platform.fill import fill
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import Log, OffsetRange, TopicPlan, TopicState, Watermarks, plan
 from analytics_platform.keyring import KeyRing
@@ -43,6 +44,8 @@ from analytics_platform.tally import Tally
 Clock = Callable[[], datetime]
 Planned = Mapping[str, tuple[OffsetRange, ...]]
 
+_RETRY = timedelta(minutes=1)
+"""Before rows are filled again from a table that seemed to be there and could not be read."""
 _PAUSE_S = 0.1
 """Between two looks at topics that have nothing new: three small requests each, so ten looks a second cost little."""
 
@@ -172,6 +175,8 @@ class _Burst:
     logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
     done: dict[str, dict[int, int]] = field(default_factory=dict)
     last_batch: dict[str, float] = field(default_factory=dict)
+    fills_at: datetime | None = None
+    """Until when no row is filled, where the last pass could not."""
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.domain.name)
@@ -184,10 +189,11 @@ class _Burst:
         self._refresh_marts()
         while True:
             news = [topic for topic in self.domain.topics if self._micro_batch(topic, goals.get(topic))]
+            filled = self._fill()
             now = self.clock()
-            if news:
+            if news or filled is not None:
                 last_news = now
-                self._refresh_marts()
+                self._refresh_marts(filled)
             goals = {topic: goal for topic, goal in goals.items() if not self._reached(topic, goal)}
             pending = not set(goals) <= set(self.tally.stopped)
             ended = limits.reached(now, now - began, now - last_news, pending=pending)
@@ -333,6 +339,8 @@ class _Burst:
             seconds=watch.stages,
             newer=taken.newer,
             late=taken.late,
+            unknown=taken.unknown,
+            missing=taken.missing,
         )
         self.tally.batch(report)
         self.on_batch(report)
@@ -348,8 +356,25 @@ class _Burst:
             except (ReferenceRefused, LakeError) as error:
                 self.tally.broken[f"reference.{contract.name}"] = str(error)
 
-    def _refresh_marts(self) -> None:
-        for done in gold.refresh(self.lake, self.domain, self.logs):
+    def _fill(self) -> gold.Rewritten | None:
+        """Fill some rows that are missing an enrichment; what marts have to be told of it, None where there is nothing."""
+        now = self.clock()
+        if self.fills_at is not None and now < self.fills_at:
+            return None
+        try:
+            done = fill(self.lake, self.domain, max_rows=self.settings.batch_rows, now=now)
+        except SchemaChanged:  # its topic is stopped for it, and says so
+            self.fills_at = now + _RETRY
+            return None
+        self.fills_at = now + _RETRY if done is not None and done.stuck else None
+        if done is None or not done.rows:
+            return None
+        self.tally.filled.update(done.rows)
+        self.tally.unknown.update(done.unknown)
+        return done.rewritten
+
+    def _refresh_marts(self, rewritten: gold.Rewritten | None = None) -> None:
+        for done in gold.refresh(self.lake, self.domain, self.logs, rewritten=rewritten):
             title = gold.spec(done.mart).title
             if done.error is not None:
                 self.tally.broken[title] = str(done.error)

@@ -29,6 +29,9 @@ class Tally:
     size_bytes: int = 0
     newer: Sights = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
 
     def batch(self, report: BatchReport) -> None:
         """Add one micro-batch."""
@@ -48,6 +51,8 @@ class Tally:
         self.size_bytes += report.size_bytes
         self.newer = together([self.newer, report.newer])
         self.late.update(report.late)
+        self.unknown.update(report.unknown)
+        self.missing.update(report.missing)
 
     def mart(self, report: MartReport) -> None:
         """Add one update of a mart."""
@@ -78,4 +83,7 @@ class Tally:
             size_bytes=self.size_bytes,
             newer=self.newer,
             late=dict(self.late),
+            unknown=dict(self.unknown),
+            missing=dict(self.missing),
+            filled=dict(self.filled),
         )

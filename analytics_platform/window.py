@@ -24,9 +24,12 @@ Span = tuple[datetime, datetime]
 def starts(times: pl.Series, window: Window) -> pl.Series:
     """The distinct starts (UTC) of the windows that some instants fall into, sorted; nulls fall into none.
 
-    Days are cut in the window's own zone, so two of them a year have 23 and 25 hours.
+    Days are cut in the window's own zone, so two of them a year have 23 and 25 hours. Of sessions it is the instants
+    themselves: a row alone does not say when its session began.
     """
     given = times.drop_nulls().clip(_FIRST, _LAST)
+    if window.session is not None:
+        return given.unique().sort()
     if window.step < _DAY:  # these are in UTC
         latest = given.dt.truncate(_seconds(window, 1)).unique()
         before = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(1, window.overlap)]

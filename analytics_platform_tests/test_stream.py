@@ -22,6 +22,8 @@ from analytics_platform.settings import KafkaSettings, Secret, Settings
 from analytics_platform.stream import follow, plan_domain
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, feed, order, view
+from analytics_platform_tests.test_enrich import ITEM
+from analytics_platform_tests.test_fill import TITLES
 
 NOTHING = timedelta(0)
 
@@ -306,6 +308,28 @@ def test_a_refused_reference_does_not_hold_up_the_topics(begun: Burst) -> None:
     report = begun.follow()
     assert list(report.broken) == ["reference.products"]
     assert begun.shop().gold("sales_daily")["title"].to_list() == ["Mug"]
+
+
+def test_rows_that_came_before_their_reference_table_are_filled_between_micro_batches(burst: Burst) -> None:
+    there = shop.domain(enrich=ITEM, daily=TITLES)
+    away = tuple(replace(item, file=Path("/nowhere/products.csv")) for item in there.references)
+    burst.of = replace(there, references=away)
+    burst.send({ORDERS: {0: [order(order_id="first"), order(order_id="second", product="cup")]}})
+    report = burst.follow()
+    assert (report.missing, report.unknown, report.filled) == ({"order_placed.item": 2}, {}, {})
+    burst.of = there
+    burst.send({ORDERS: {0: [order(order_id="third")]}})
+    marts: list[tuple[str, int]] = []
+    report = burst.follow(on_mart=lambda done: marts.append((done.mart, done.windows)))
+    assert (report.missing, report.unknown, report.filled) == (
+        {},
+        {"order_placed.item": 1},
+        {"order_placed.item": 2},
+    )
+    assert sorted(marts) == [("sales_daily", 1), ("sales_hourly", 1)]
+    found = burst.shop().gold("sales_daily").sort("product").select("product", "title", "orders").rows()
+    assert found == [("cup", None, 1), ("mug", "Mug", 2)]
+    assert burst.follow().filled == {}
 
 
 def test_a_table_that_forgot_its_progress_stops_its_topic_only(begun: Burst) -> None:

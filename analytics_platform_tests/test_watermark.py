@@ -19,6 +19,7 @@ from analytics_platform import silver, watermark
 from analytics_platform.contract.model import Domain, Watermark
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.files import Pinned
+from analytics_platform.lateness import SCHEMA, lateness
 from analytics_platform.rebuild import rebuild
 from analytics_platform.replay import replay
 from analytics_platform.selection import Selection
@@ -395,3 +396,22 @@ def test_the_order_of_partitions_in_a_batch_does_not_count(tmp_path: Path, seed:
     assert met["_watermark"].list.len().to_list() == [1, 1]
     newest = max(of.silver("order_placed").filter(pl.col("_watermark").is_null())["occurred_at"])
     assert met["_watermark"].list.first().to_list() == [None, newest - 6 * HOUR]
+
+
+def test_who_is_late(tmp_path: Path) -> None:
+    sent = [
+        placed("2024-07-03T12:00:00Z", source="east"),
+        placed("2024-07-01T12:00:00Z", source="west"),
+        placed("2024-07-01T18:00:00Z", source="west"),
+        placed("2024-07-03T10:00:00Z", source="east"),
+    ]
+    of = Shop(tmp_path / "lake", {ORDERS: {0: sent}, shop.VISITS: {}}, watched(order_placed=Watermark(DAY)))
+    assert lateness(of.lake, of.domain).is_empty()
+    for offset in range(4):
+        of.take(ORDERS, [OffsetRange(0, offset, offset + 1)])
+    found = lateness(of.lake, of.domain)
+    west = ("order_placed", "west", 2, 2, 21 * HOUR, 24 * HOUR, START + timedelta(seconds=3))
+    assert found.rows() == [west, ("order_placed", "east", 2, 0, None, None, None)]
+    assert found.schema == SCHEMA
+    latest = lateness(of.lake, of.domain, since=START + timedelta(seconds=3))
+    assert [row[1:4] for row in latest.rows()] == [("west", 1, 1), ("east", 1, 0)]

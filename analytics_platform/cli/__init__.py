@@ -27,6 +27,7 @@ from analytics_platform.cli import (
     forget,
     gaps,
     kafka,
+    late,
     produce,
     quarantine,
     rebuild,
@@ -90,6 +91,7 @@ app.command()(sql.shell)
 app.command("stream")(stream.stream)
 app.command("rebuild")(rebuild.rebuild)
 app.command("forget")(forget.forget)
+app.command("late")(late.late)
 app.command("status")(status.status)
 app.command()(status.doctor)
 app.command("produce")(produce.produce)

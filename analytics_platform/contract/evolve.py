@@ -10,9 +10,10 @@ stand the promises that a registry does not know: business identifiers, units, d
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 from analytics_platform.contract.difference import Difference, Verdict
+from analytics_platform.contract.enrich_change import enrichment_changes
 from analytics_platform.contract.envelope_change import envelope_changes
 from analytics_platform.contract.loosen import rule_changes
 from analytics_platform.contract.model import (
@@ -49,6 +50,7 @@ def compare(old: EventContract, new: EventContract, today: date) -> tuple[Differ
         *_promises(old, new),
         *fields.compare(old.fields, new.fields, ""),
         *_row_rules(old, new),
+        *enrichment_changes(old, new),
         *_service(old, new, today),
         *_cosmetic(old, new),
     )
@@ -73,10 +75,16 @@ def compare_tables(
             )
         )
     if isinstance(old, MartContract) and isinstance(new, MartContract):
-        if replace(old.window, as_of=new.window.as_of) != new.window:  # how much is recomputed is nothing to readers
+        # How much is recomputed, and when, is nothing to those who read it.
+        lines = [replace(one.window, final_after=timedelta(0), keeps=False, as_of=False) for one in (old, new)]
+        if lines[0] != lines[1]:
             said = " -> ".join(_window_said(one.window) for one in (old, new))
             reason = "Rows are cut along other lines of time."
             changes.append(Difference("window", said, Verdict.MAJOR, reason, "Raise the major version.", False, False))
+        elif old.window != new.window:
+            said = "finalAfter or late changed"
+            reason = "When rows are final, and whether late ones still change them."
+            changes.append(Difference("window", said, Verdict.COMPATIBLE, reason))
         if old.sql != new.sql:
             reason = "The mart is computed anew from all of silver."
             changes.append(Difference("sql", "another statement", Verdict.COMPATIBLE, reason))
@@ -84,6 +92,8 @@ def compare_tables(
 
 
 def _window_said(window: Window) -> str:
+    if window.session is not None:
+        return f"sessions by {', '.join(window.session.by)} with gaps of at most {window.session.gap}"
     every = "" if window.hop is None else f" every {window.hop}"
     return f"{window.size}{every} in {window.timezone}"
 
@@ -323,6 +333,9 @@ def _service(old: EventContract, new: EventContract, today: date) -> Iterator[Di
     if old.breaker != new.breaker:
         said = "added" if old.breaker is None else "removed" if new.breaker is None else "changed"
         yield Difference("quarantine.onExceed", said, Verdict.COSMETIC, "When the event type is halted.")
+    if old.watermark != new.watermark:
+        said = "added" if old.watermark is None else "removed" if new.watermark is None else "changed"
+        yield Difference("watermark", said, Verdict.COSMETIC, "Which rows count as late, and when windows are final.")
     for name in ("shape", "rules"):
         before: Mode = getattr(old.compatibility, name)
         after: Mode = getattr(new.compatibility, name)

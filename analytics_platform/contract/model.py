@@ -239,6 +239,36 @@ class Header:
     """sha256 (hex) of the file's bytes, and of its SQL's for a mart."""
 
 
+class Unknown(StrEnum):
+    """What becomes of a row whose key a source does not know: it stays, without the columns, or goes to quarantine."""
+
+    NOTHING = "nothing"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """Columns that silver takes from a reference table, see docs/enrichment.md."""
+
+    name: str
+    reference: str
+    """The reference table, of the same domain."""
+    on: Mapping[str, str]
+    """The event's fields that hold its primary key, by the table's own column."""
+    take: Mapping[str, str]
+    """What silver calls the columns it takes, by the table's own column."""
+    as_of: str = "occurred_at"
+    """The timestamp at which a row of a table with history must have been valid."""
+    unknown: Unknown = Unknown.NOTHING
+    columns: tuple[Field, ...] = ()
+    """The columns taken, as silver has them; empty where the contract was read without its domain."""
+
+    @property
+    def enriched_at(self) -> str:
+        """The column that says since when a row has what the source knew of it; null while nobody could ask."""
+        return f"{self.name}_enriched_at"
+
+
 @dataclass(frozen=True, slots=True)
 class Watermark:
     """How an event type's time goes on: up to the newest `occurred_at` there was, less what may still come late."""
@@ -301,6 +331,8 @@ class EventContract:
     """Those of the event, by name: the same for every version."""
     keyed: "Keyed | None" = None
     """Of changes of a reference table that comes by a topic; None for events, which producers write as such."""
+    enrichments: tuple[Enrichment, ...] = ()
+    """The newest version's count, for rows of all."""
 
     @property
     def name(self) -> str:
@@ -354,8 +386,18 @@ class ReferenceContract:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """Windows that begin and end with the rows themselves: those of one key with no more than a gap from each to the next."""
+
+    gap: timedelta
+    """Two rows that are exactly so far apart are still of one session."""
+    by: tuple[str, ...]
+    """The key: columns of every silver input, and of the mart's grain."""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`.
+    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`, or sessions.
 
     `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date where they begin daily).
     `time_fields` names, for each silver input, the timestamp by which its rows fall into windows; rows of another mart
@@ -376,6 +418,8 @@ class Window:
     of its window on: then such a table may change without all windows being computed again."""
     keeps: bool = False
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
+    session: Session | None = None
+    """Where windows are sessions: then `size` is nothing, and `timezone` UTC."""
 
     @property
     def step(self) -> timedelta:
@@ -385,7 +429,7 @@ class Window:
     @property
     def overlap(self) -> int:
         """How many windows an instant falls into."""
-        return self.size // self.step
+        return 1 if self.session is not None else self.size // self.step
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def unframed(records: pl.DataFrame, contracts: Sequence[EventContract], schemas:
         contracts: All of the topic's; what none of them declares is rejected.
         schemas: Has every key of `schema_keys`.
     """
-    if contracts[0].keyed is not None:
+    if contracts and contracts[0].keyed is not None:
         return Unframed(*as_events(records, contracts[0]))
     formats = wires(contracts)
     if formats == {WireFormat.JSON}:

@@ -51,16 +51,19 @@ class Answers:
         return sums
 
 
-def answers(reference: Path, first: int | None = None) -> Answers:
+def answers(reference: Path, first: int | None = None, *, among: Sequence[int] | None = None) -> Answers:
     """The tables and marts that the first events must lead to; takes a few seconds and 500 MB for the whole year.
 
     Args:
         reference: Folder of `airports.parquet` and `airlines.parquet`.
         first: How many events, in the order of `events.events`; None is all of them.
+        among: Their numbers in that order, from 1, where it is not simply the first that count; None is all.
     """
     with duck.connect() as connection:
         open_data(connection, reference)
         connection.execute("SET VARIABLE first = $first::BIGINT", {"first": first})
+        connection.register("among", pl.DataFrame({"number": among or []}, schema={"number": pl.Int64}).to_arrow())
+        connection.execute("SET VARIABLE chosen = $chosen::BOOLEAN", {"chosen": among is not None})
         connection.execute(Path(__file__).with_name("answers.sql").read_text(encoding="utf-8"))
         tables = {}
         for table, keys in KEYS.items():

@@ -1,4 +1,5 @@
--- What a perfect platform holds after the first $first events (all when null): one table per answer.
+-- What a perfect platform holds after the first $first events (all when null), or those numbered in the view among where
+-- $chosen is true: one table per answer.
 -- Reads the views flights, weather, airports and airlines. On purpose it shares nothing with flights.sql and events.sql: scheduled
 -- times come from the local date and clock instead of time_hour, arrivals from elapsed minutes instead of wall times.
 
@@ -48,7 +49,12 @@ WITH happened AS (
 )
 FROM happened
 QUALIFY row_number() OVER (ORDER BY occurred_at, type, carrier, flight_number, origin, scheduled_departure)
-    <= coalesce(getvariable('first'), 9223372036854775807);
+    <= coalesce(getvariable('first'), 9223372036854775807)
+    AND (
+        NOT getvariable('chosen')
+        OR row_number() OVER (ORDER BY occurred_at, type, carrier, flight_number, origin, scheduled_departure)
+            IN (SELECT number FROM among)
+    );
 
 CREATE TEMP TABLE flight_departed AS
 SELECT

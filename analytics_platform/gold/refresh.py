@@ -10,20 +10,19 @@ makes it start over, so a crash between two tables, a rebuild, or a changed file
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import polars as pl
 
 from analytics_platform import chronicle, watermark, window
-from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
-from analytics_platform.gold import asof, finality
+from analytics_platform.gold import asof, finality, session_mart
 from analytics_platform.gold.rows import rows_of
+from analytics_platform.gold.session_mart import Read
 from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
 from analytics_platform.gold.table import inside, kind, spec
-from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import TOKEN, Change, Move, commit
 from analytics_platform.lake.files import Pinned, merged, overlap_sql
 from analytics_platform.lake.table import Lake
@@ -121,6 +120,10 @@ def _refresh(
         state = _state(table, lake, domain, mart, logs, rewritten=rewritten)
         if not state.stale and not state.moved and rewritten is None:
             return None
+        if mart.window.session is not None:
+            found = _of_sessions(table, domain, mart, state, rewritten)
+            starts, windows, removed, added = found.starts, found.sessions, *found.differing
+            return found.change(state.progress) if state.behind or found.rows.height or starts is None else None
         starts = _starts(table, mart, state, rewritten, changed)
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
         late = finality.late(state.final, covered)
@@ -131,13 +134,12 @@ def _refresh(
             if rewritten is not None:
                 removed, added = _differing(_standing(table, mart, None), rows)
             return Change(rows, replaces_all=True, progress=state.progress)
-        behind = state.moved or any(state.have[name] != number for name, number in state.fixed.items())
         if not covered:
-            return Change(rows, progress=state.progress) if behind else None
+            return Change(rows, progress=state.progress) if state.behind else None
         bounds = window.bounds(covered, mart.window.timezone, kind(mart))
         if rewritten is not None:
             removed, added = _differing(_standing(table, mart, bounds), rows)
-            if not behind and not removed and not added:
+            if not state.behind and not removed and not added:
                 return None
         return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress)
 
@@ -169,6 +171,11 @@ class _State:
         return any(self.have[name] != number for name, number in self.moving.items())
 
     @property
+    def behind(self) -> bool:
+        """Whether the mart has to record anything."""
+        return self.moved or any(self.have[name] != number for name, number in self.fixed.items())
+
+    @property
     def progress(self) -> dict[str, int]:
         """What the mart is computed from once it is up to date."""
         return {**self.fixed, **self.moving}
@@ -190,6 +197,18 @@ def _state(
     expected = fixed | _seen_before(rewritten, fixed)
     stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
     return _State(sources, final, fixed, moving, have, stale)
+
+
+def _of_sessions(
+    table: Pinned, domain: Domain, mart: MartContract, state: _State, rewritten: Rewritten | None
+) -> session_mart.Recomputed:
+    """What becomes of a mart of sessions, which starts over after a rebuild of any of its rows: sessions may have parted."""
+    parted = rewritten is not None and mart.name in rewritten.touched and rewritten.touched[mart.name].len() > 0
+    have = None if state.stale or parted else state.have
+    found = session_mart.recomputed(domain, mart, Read(state.sources, state.final, table.snapshot()), have)
+    if rewritten is None or found.starts is not None:
+        return found
+    return replace(found, differing=_differing(_standing(table, mart, None), found.rows))
 
 
 def _starts(
@@ -272,13 +291,8 @@ def _touched(
     if rewritten is not None and mart.name in rewritten.touched:
         found.append(rewritten.touched[mart.name])
     for item in inputs:
-        news = {app_id: (have[f"{item.name}:{app_id}"] or 0, end) for app_id, end in item.ends.items()}
-        ranges = [OffsetRange(item.places[app_id][1], *span) for app_id, span in news.items() if span[0] < span[1]]
-        if not ranges:
-            continue
-        log = next(iter(item.places.values()))[0]
-        near = item.snapshot.touching("_offset", [(part.start, part.end) for part in ranges])
-        mine = within(ranges, "_partition", "_offset") & (pl.col("_topic_id") == log.id)
-        times = near.scan().filter(mine).select(pl.col(item.time_field).unique()).collect().to_series()
-        found.append(window.starts(times, mart.window))
+        unseen = item.unseen(have)
+        if unseen is not None:
+            times = unseen.select(pl.col(item.time_field).unique()).collect().to_series()
+            found.append(window.starts(times, mart.window))
     return pl.concat(found).unique().sort()

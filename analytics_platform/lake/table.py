@@ -15,6 +15,9 @@ from analytics_platform.lake.durability import sync_folder, sync_folders, sync_v
 
 LAYERS = ("bronze", "quarantine", "silver", "gold", "reference", "erasure", "registry")
 
+UNREADABLE = (DeltaError, OSError, pl.exceptions.ComputeError)
+"""What reading a table raises whose log or files are damaged or gone."""
+
 _UNSURE = 3
 """So many of the newest versions may have been left unforced by processes that died: one each."""
 

@@ -6,7 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from analytics_platform.contract.model import Deprecation, EventContract, Field, Identity, KeyMode, LogicalType
+from analytics_platform.contract.model import (
+    Deprecation,
+    Enrichment,
+    EventContract,
+    Field,
+    Identity,
+    KeyMode,
+    LogicalType,
+    Unknown,
+)
 from analytics_platform.contract.patch import Patch
 from analytics_platform.contract.place import Form, place
 from analytics_platform.contract.rule import in_words
@@ -15,7 +24,7 @@ from analytics_platform.stopwatch import spell
 SHOWN: Mapping[str, str] = {
     "EventContract": (
         "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation "
-        "upcast patches"
+        "upcast patches enrichments"
     ),
     "ReferenceContract": "header fields primary_key file changes",
     "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs gold_inputs freshness",
@@ -127,6 +136,20 @@ def patch_said(patch: Patch) -> str:
     since = "" if patch.start is None else f"from {patch.start:%Y-%m-%d %H:%M:%S} UTC and "
     sender = f" from {sources}" if sources else ""
     return f"For records{sender} taken in {since}before {patch.end:%Y-%m-%d %H:%M:%S} UTC that are refused for {codes}."
+
+
+def enrichment_said(item: Enrichment) -> str:
+    """Where an enrichment's columns come from, and what becomes of rows whose key is not known."""
+    by = " and ".join(f"{column} is {field}" for column, field in item.on.items())
+    unknown = {
+        Unknown.NOTHING: "Rows whose key it does not know stay, without these columns.",
+        Unknown.QUARANTINE: "Rows whose key it does not know are quarantined.",
+    }
+    return (
+        f"Silver takes these columns from reference.{item.reference}, where {by}, as of {item.as_of} if that table has a "
+        f"history. {unknown[item.unknown]} {item.enriched_at} says since when a row has what was known; while it is null "
+        "the table could not be asked, and the row is filled later."
+    )
 
 
 def end_said(deprecation: Deprecation) -> str:

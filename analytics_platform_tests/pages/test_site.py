@@ -317,3 +317,13 @@ def test_sql_of_a_page_reads_as_it_was_written(catalog: Catalog, pages: dict[str
     (mart,) = catalog.domains["shop"].marts
     shown = pages[MART].split("<pre><code>", 1)[1].split("</code></pre>", 1)[0]
     assert unescape(re.sub(r"<[^>]*>", "", shown)) == mart.sql.strip()
+
+
+def test_enrichments_of_an_event(shipped: dict[str, str]) -> None:
+    said = Html(shipped["events/flight_departed.html"]).said
+    for text in (
+        "Enrichment plane Silver takes these columns from reference.planes, where tailnum is tail_number",
+        "plane_seats integer optional",
+        "plane_enriched_at says since when",
+    ):
+        assert text in said, text
