@@ -360,9 +360,9 @@ class _Burst:
                 self.tally.halted[event] = str(halt)
 
     def _load_references(self) -> None:
-        for contract in self.domain.references:
+        for contract in self.domain.files:
             try:
-                load_reference(self.lake, contract)
+                load_reference(self.lake, contract, self.clock())
             except (ReferenceRefused, LakeError) as error:
                 self.tally.broken[f"reference.{contract.name}"] = str(error)
 

@@ -63,7 +63,7 @@ class Writer:
         self._versions: dict[str, list[EventContract]] = {}
         self._of_topic: dict[str, tuple[EventContract, ...]] = {}
         for domain in catalog.domains.values():
-            for contract in domain.events:
+            for contract in domain.produced:
                 self._versions.setdefault(contract.name, []).append(contract)
                 # What they say is judged as JSON, and then written as it is declared.
                 self._of_topic[contract.topic] = tuple(

@@ -511,8 +511,8 @@ class Shop:
 
     def refresh(self, topic_id: str = "t1") -> dict[str, MartReport | None]:
         """Bring the reference table and both marts up to date."""
-        for item in self.domain.references:
-            load_reference(self.lake, item)
+        for item in self.domain.files:
+            load_reference(self.lake, item, self.now)
         logs = {topic: (log_of(topic, topic_id), sorted(self.values[topic])) for topic in self.domain.topics}
         found = list(gold.refresh(self.lake, self.domain, logs))
         for done in found:

@@ -15,7 +15,9 @@ from analytics_platform import derive, quarantine, reference, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import INSTANT
 from analytics_platform.enrich import Sources, enriched
+from analytics_platform.enrich.answer import State
 from analytics_platform.enrich.missing import COMPLETE, missing_id
+from analytics_platform.enrich.table import References
 from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import Change, commit
@@ -44,8 +46,8 @@ def shop_of(root: Path, *values: bytes, domain: Domain = ENRICHED, loaded: bool 
 
 
 def load(of: Shop) -> None:
-    for item in of.domain.references:
-        load_reference(of.lake, item)
+    for item in of.domain.files:
+        load_reference(of.lake, item, of.now)
 
 
 def placed(number: int, product: str = "mug", **rest: Any) -> bytes:
@@ -261,3 +263,29 @@ def test_a_rebuild_while_the_table_cannot_be_read_keeps_what_is_known(tmp_path: 
         file.unlink()
     assert not again(of, "silver")
     assert found(of) == before
+
+
+# --- by the history of a file --------------------------------------------------------------------------------------------
+
+
+def test_as_of_the_versions_of_a_file_and_as_ever_once_it_keeps_none(tmp_path: Path) -> None:
+    of = shop_of(tmp_path, loaded=False)
+    (item,) = ENRICHED.versions_of("order_placed")[0].enrichments
+    (products,) = ENRICHED.files
+    file = tmp_path / "products.csv"
+    table = replace(products, history=True, file=file)
+    kept = References(of.lake, replace(of.domain, references=(table,)))
+    for hour, text in ((8, "mug,Mug\npen,Pen\n"), (10, "pen,Pen\n"), (12, "pen,Biro\n")):
+        file.write_text("product,title\n" + text)
+        load_reference(of.lake, table, START.replace(hour=hour))
+    hours = [START.replace(hour=hour) for hour in (7, 9, 11, 13)]
+    rows = pl.DataFrame(
+        [(name, at) for name in ("mug", "pen") for at in hours], schema=["product", item.as_of], orient="row"
+    )
+    answered = kept.answered(rows, item)
+    assert answered.columns.to_series().to_list() == [None, "Mug", None, None, None, "Pen", "Pen", "Biro"]
+    assert answered.states.to_list()[:4] == [State.UNKNOWN, State.KNOWN, State.UNKNOWN, State.UNKNOWN]
+    plain = replace(table, history=False, header=replace(table.header, digest="0" * 64))
+    load_reference(of.lake, plain, START.replace(hour=14))
+    later = References(of.lake, replace(of.domain, references=(plain,)))
+    assert later.answered(rows, item).columns.to_series().to_list() == [None] * 4 + ["Biro"] * 4

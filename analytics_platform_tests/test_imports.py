@@ -34,6 +34,7 @@ LEVELS = (
     (
         "report",
         "bronze",
+        "history",
         "window",
         "judge",
         "outline",
@@ -45,6 +46,7 @@ LEVELS = (
         "watermark",
     ),
     ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
+    ("chronicle",),
     ("enrich", "gold", "selection", "breaker"),
     ("derive", "fill"),
     ("catchup", "subject"),

@@ -29,6 +29,7 @@ from analytics_platform_tests.person import found_beside_the_rows, found_in_file
 from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop
 
 CANARY = "kanarienvogel"
+NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
 DOMAIN = person.domain()
 RING = KeyRing({"customers": bytes.fromhex(person.KEY)})
 
@@ -165,7 +166,7 @@ def test_a_key_of_a_reference_table_that_is_classified(tmp_path: Path) -> None:
     file.write_text("product,title\nkanarienvogel,Bird\n")
     lake = Lake(tmp_path / "lake", fsync=False)
     secret = replace(products, fields=fields, file=file)
-    reference.load_reference(lake, secret)
+    reference.load_reference(lake, secret, NOW)
     table = lake.newest(reference.spec(secret))
     assert table is not None
     table.create_checkpoint()
@@ -180,7 +181,7 @@ def test_a_file_that_does_not_fit_is_refused_without_its_values(tmp_path: Path) 
     file = tmp_path / "products.csv"
     file.write_text("product,title\nmug,kanarienvogel\n")
     with pytest.raises(ReferenceRefused) as caught:
-        reference.load_reference(Lake(tmp_path / "lake", fsync=False), replace(products, fields=fields, file=file))
+        reference.load_reference(Lake(tmp_path / "lake", fsync=False), replace(products, fields=fields, file=file), NOW)
     assert caught.value.reason == "products.csv: not of its contract's type: title"
 
 

@@ -53,7 +53,7 @@ def check(
         finish(found, as_json=as_json, annotations=annotations)
     if as_json or annotations:
         return
-    events = [event for domain in domains for event in domain.events]
+    events = [event for domain in domains for event in domain.produced]
     counts = (
         (len(domains), "domain"),
         (len({event.name for event in events}), "event type"),
@@ -76,10 +76,11 @@ def list_contracts(context: typer.Context) -> None:
 
     table = Table("domain", "table", "version", "status", "topic", "owners", box=None)
     for domain in call_of(context).domains(None):
-        for event in domain.events:
+        for event in domain.produced:
             _row(table, domain.name, f"silver.{event.name}", event.header, event.topic)
         for reference in domain.references:
-            _row(table, domain.name, f"reference.{reference.name}", reference.header, "")
+            topic = "" if reference.changes is None else reference.changes.topic
+            _row(table, domain.name, f"reference.{reference.name}", reference.header, topic)
         for mart in domain.marts:
             _row(table, domain.name, f"gold.{mart.name}", mart.header, "")
     console().print(table)

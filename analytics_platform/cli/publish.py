@@ -24,7 +24,7 @@ def publish(
 
     call = call_of(context)
     domains = call.domains(None)
-    known = sorted({item.name for domain in domains for item in domain.events})
+    known = sorted({item.name for domain in domains for item in domain.produced})
     if event is not None and event not in known:
         raise typer.BadParameter(f"there is no event {event!r}{did_you_mean(event, known)}")
     settings = call.settings()
@@ -35,7 +35,7 @@ def publish(
         outcomes = [
             outcome
             for domain in domains
-            for name in sorted({item.name for item in domain.events})
+            for name in sorted({item.name for item in domain.produced})
             if event in (None, name)
             for outcome in publish_event(domain, registry, name)
         ]

@@ -32,7 +32,7 @@ def schema(
     from analytics_platform.contract.json_schema import json_schema  # noqa: PLC0415
     from analytics_platform.contract.proto import proto_schema  # noqa: PLC0415
 
-    events = [item for domain in call_of(context).domains(None) for item in domain.events]
+    events = [item for domain in call_of(context).domains(None) for item in domain.produced]
     versions = [item for item in events if item.name == event]
     if not versions:
         known = sorted({item.name for item in events})

@@ -66,6 +66,8 @@ class Draft:
             for _, contract in self.events
         )
         references = tuple(contract for _, contract in self.references)
+        changes = [contract.changes for contract in references if contract.changes is not None]
+        events = tuple(sorted((*events, *changes), key=lambda event: (event.name, event.order)))
         marts = tuple(contract for _, contract in self.marts)
         headers = (
             [item.header for item in events] + [item.header for item in references] + [item.header for item in marts]
@@ -183,7 +185,8 @@ def _read_references(draft: Draft, folder: Path) -> None:
         if source is not None:
             contract = reference_of(source, draft.name, name)
             draft.references.append((source, contract))
-            data.discard(contract.file.name)
+            if contract.file is not None:
+                data.discard(contract.file.name)
         if source is None or source.complaints:
             draft.broken.add(f"reference.{name}")
             data.clear()  # whose file the others are is not known

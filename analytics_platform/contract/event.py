@@ -53,7 +53,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
     check_treatments(schema, tuple(by_name.values()), ours(source.root, "envelope"), identity)
     contract = EventContract(
         header=header,
-        topic=_topic(schema),
+        topic=topic_of(schema),
         fields=(*(by_name[key] for key in ENVELOPE if key in by_name), *payload),
         envelope=envelope.places,
         identity=identity,
@@ -91,7 +91,8 @@ def _check_wire(node: Node, contract: EventContract) -> None:
             node.refuse(f"{one_of(others)}: Protobuf cannot carry {path}, since {why}")
 
 
-def _topic(schema: Node) -> str:
+def topic_of(schema: Node) -> str:
+    """The Kafka topic that a contract's object names; complains when it can be none."""
     topic, kind = schema["physicalName"], schema["physicalType"]
     if kind.value != "topic":
         kind.refuse("is topic")

@@ -61,7 +61,7 @@ def compare_tables(
 ) -> tuple[Difference, ...]:
     """Every change between two states of a mart's or a reference table's contract, for those who read the table."""
     changes = [*_Fields(_READERS, today).compare(old.fields, new.fields, ""), *_cosmetic(old, new)]
-    before, after = _grain(old), _grain(new)
+    before, after = old.grain, new.grain
     if before != after:
         changes.append(
             Difference(
@@ -75,7 +75,8 @@ def compare_tables(
             )
         )
     if isinstance(old, MartContract) and isinstance(new, MartContract):
-        lines = [replace(one.window, final_after=timedelta(0), keeps=False) for one in (old, new)]
+        # How much is recomputed, and when, is nothing to those who read it.
+        lines = [replace(one.window, final_after=timedelta(0), keeps=False, as_of=False) for one in (old, new)]
         if lines[0] != lines[1]:
             said = " -> ".join(_window_said(one.window) for one in (old, new))
             reason = "Rows are cut along other lines of time."
@@ -384,10 +385,6 @@ def _renamed(field: Field, come: list[Field]) -> str | None:
         return None
     like = [one.name for one in come if (one.type, one.rules, one.unit) == (field.type, field.rules, field.unit)]
     return like[0] if len(like) == 1 else None
-
-
-def _grain(contract: MartContract | ReferenceContract) -> tuple[str, ...]:
-    return contract.grain if isinstance(contract, MartContract) else contract.primary_key
 
 
 def _treated(treatment: Treatment | None) -> str:

@@ -116,6 +116,10 @@ def _tables(draft: Draft) -> Iterator[tuple[str, str, str, Node]]:
         yield "silver", event.name, f"the event {event.name}", source.root["name"]
     for source, reference in draft.references:
         yield "reference", reference.name, f"the table {reference.name}", source.root["name"]
+        if reference.changes is not None:
+            holder = f"the reference table {reference.name}"
+            yield "bronze", table_name(reference.changes.topic), holder, _physical_name(source)
+            yield "silver", reference.name, holder, source.root["name"]
     for source, mart in draft.marts:
         yield "gold", mart.name, f"the mart {mart.name}", source.root["name"]
 

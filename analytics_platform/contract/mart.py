@@ -122,7 +122,7 @@ def _content(path: Path, sql_file: str, source: Source) -> bytes:
 def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
     if "gap" in node:
         return _sessions(node, schema, grain)
-    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields", "finalAfter", "late")):
+    if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields", "finalAfter", "late", "asOf")):
         return Window("", DAY, "UTC", {})
     size, hop = _lengths(node)
     step = size if hop is None else hop
@@ -148,6 +148,7 @@ def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
         settle,
         keeps=_keeps(node["late"], overlaps=overlaps, has_rows=node["timeFields"].value is not None),
         lookbacks=lookbacks,
+        as_of=_as_of(node["asOf"]),
     )
 
 
@@ -179,6 +180,12 @@ def _time_fields(node: Node) -> dict[str, str]:
     if node.value is not None and not isinstance(node.value, dict):
         node.refuse("is a mapping of silver tables to their timestamps")
     return {key: time_field(node[key]).text for key in node.keys}
+
+
+def _as_of(node: Node) -> bool:
+    if node.value is not None and not isinstance(node.value, bool):
+        node.refuse("is true or false: whether histories are read as of a time inside the window")
+    return node.value is True
 
 
 def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:

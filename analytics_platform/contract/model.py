@@ -288,6 +288,16 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """How records of a compacted topic say what a row is: by their key, which value it has, and from when on."""
+
+    key: tuple[str, ...]
+    """The fields of the primary key."""
+    valid_from: str | None
+    """The field that says from when on a row is valid; None where the record's timestamp does."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventContract:
     """One event type in one version. `header.name` is the event type and the silver table's name."""
 
@@ -326,6 +336,8 @@ class EventContract:
     """How producers write it."""
     patches: tuple[Patch, ...] = ()
     """Those of the event, by name: the same for every version."""
+    keyed: "Keyed | None" = None
+    """Of changes of a reference table that comes by a topic; None for events, which producers write as such."""
     enrichments: tuple[Enrichment, ...] = ()
     """The newest version's count, for rows of all."""
 
@@ -357,18 +369,27 @@ class EventContract:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceContract:
-    """A file kept as the table `reference.<name>`."""
+    """A file, or what a compacted topic says of its keys, kept as the table `reference.<name>`."""
 
     header: Header
     fields: tuple[Field, ...]
     primary_key: tuple[str, ...]
-    file: Path
-    """Parquet or CSV, resolved against the contract's own folder."""
+    file: Path | None
+    """Parquet or CSV, resolved against the contract's own folder; None where the rows come by a topic."""
+    history: bool = False
+    """Whether the table keeps what rows were before they changed."""
+    changes: EventContract | None = None
+    """As what the records of a topic are judged; None for a file. Its silver table is what the history is made of."""
 
     @property
     def name(self) -> str:
         """The table's name."""
         return self.header.name
+
+    @property
+    def grain(self) -> tuple[str, ...]:
+        """The columns that identify a row of the table."""
+        return (*self.primary_key, "_valid_from") if self.history else self.primary_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +420,9 @@ class Window:
     final_after: timedelta = timedelta(0)
     """How far beyond a window's end the watermark has to be before the window is final: where rows fall into windows by
     another time than `occurred_at`, they rightly come later than the window's end."""
+    as_of: bool = False
+    """Whether a row of the result depends on nothing of a reference table with history that is valid only from the end
+    of its window on: then such a table may change without all windows being computed again."""
     keeps: bool = False
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
     session: Session | None = None
@@ -456,6 +480,21 @@ class Domain:
     """Each after those that it reads."""
     description: str = ""
     owners: tuple[str, ...] = field(default=())
+
+    @property
+    def produced(self) -> tuple[EventContract, ...]:
+        """The events that producers write as such: all but the changes of reference tables."""
+        return tuple(event for event in self.events if event.keyed is None)
+
+    @property
+    def files(self) -> tuple[ReferenceContract, ...]:
+        """The reference tables that are loaded from files."""
+        return tuple(item for item in self.references if item.changes is None)
+
+    @property
+    def followed(self) -> tuple[ReferenceContract, ...]:
+        """The reference tables that follow a topic."""
+        return tuple(item for item in self.references if item.changes is not None)
 
     @property
     def topics(self) -> tuple[str, ...]:

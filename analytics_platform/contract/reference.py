@@ -1,4 +1,4 @@
-"""Contracts of reference tables: a file, its columns and its key."""
+"""Contracts of reference tables: a file or a topic, its columns and its key."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,16 @@ from pathlib import Path
 import polars as pl
 
 from analytics_platform.contract.complaint import one_of, shown
+from analytics_platform.contract.event import topic_of
 from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
-from analytics_platform.contract.model import Field, LogicalType, ReferenceContract
+from analytics_platform.contract.keyed import changes_of
+from analytics_platform.contract.model import ENVELOPE, Field, Keyed, LogicalType, ReferenceContract
 from analytics_platform.contract.source import Node, Source
+from analytics_platform.contract.vendor import ours
 
 _FORMATS = ("parquet", "csv")
+_TOPIC = "topic"
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.(parquet|csv)")
 
 
@@ -22,11 +26,41 @@ def reference_of(source: Source, domain: str, name: str) -> ReferenceContract:
     schema = schema_of(source, name)
     refuse_quality(schema)
     fields = fields_of(schema["properties"])
+    key = primary_key(schema, fields)
+    history, valid_from = ours(source.root, "history"), ours(source.root, "validFrom")
+    if schema["physicalType"].value == _TOPIC:
+        if history.value not in (None, True):
+            history.refuse("is true, or left out, where rows come by a topic")
+        keyed = Keyed(key, _valid_from(valid_from, fields))
+        _check_names(schema, fields)
+        return ReferenceContract(
+            header, fields, key, None, history=True, changes=changes_of(header, topic_of(schema), fields, keyed)
+        )
     file = _file(schema)
     if file is not None:
         _check_columns(file, schema, fields)
-    key = primary_key(schema, fields)
-    return ReferenceContract(header, fields, key, file or source.path)
+    if valid_from.value is not None:
+        valid_from.refuse("is for topics: versions of a file begin when it is loaded")
+    return ReferenceContract(header, fields, key, file or source.path, _history(history))
+
+
+def _valid_from(node: Node, fields: tuple[Field, ...]) -> str | None:
+    known = [field.name for field in fields if field.type is LogicalType.TIMESTAMP and field.required]
+    if node.value is not None and node.value not in known:
+        node.refuse(one_of(known, node.value, "the required timestamps") if known else "is a required timestamp")
+    return node.text or None
+
+
+def _check_names(schema: Node, fields: tuple[Field, ...]) -> None:
+    for field, node in zip(fields, schema["properties"], strict=False):
+        if field.name in ENVELOPE:
+            node["name"].refuse("is no name of the envelope, which stands beside the fields in silver")
+
+
+def _history(node: Node) -> bool:
+    if node.value is not None and not isinstance(node.value, bool):
+        node.refuse("is true or false: whether the table keeps what rows were before they changed")
+    return node.value is True
 
 
 def primary_key(schema: Node, fields: tuple[Field, ...]) -> tuple[str, ...]:
@@ -55,7 +89,7 @@ def primary_key(schema: Node, fields: tuple[Field, ...]) -> tuple[str, ...]:
 def _file(schema: Node) -> Path | None:
     name, kind = schema["physicalName"], schema["physicalType"]
     if kind.value not in _FORMATS:
-        kind.refuse(one_of(_FORMATS, kind.value))
+        kind.refuse(one_of((*_FORMATS, _TOPIC), kind.value))
         return None
     if not _FILE.fullmatch(name.text):
         name.refuse("is the name of a .parquet or .csv file in the contract's own folder")

@@ -204,7 +204,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _events(catalog: Catalog) -> Mapping[str, tuple[EventContract, ...]]:
-    names = {event.name: domain for domain in catalog.domains.values() for event in domain.events}
+    names = {event.name: domain for domain in catalog.domains.values() for event in domain.produced}
     return {name: domain.versions_of(name) for name, domain in names.items()}
 
 

@@ -205,6 +205,23 @@ FINALITY = (
 )
 """The columns that follow the contract's own in every mart."""
 
+VERSION = (
+    Column(
+        "_valid_from",
+        INSTANT,
+        required=True,
+        description="From when on the key held this, inclusive. Rows that end there as well stand for a deletion.",
+    ),
+    Column("_valid_to", INSTANT, required=False, description="Up to when it did, exclusive; null where it still does."),
+    Column(
+        "_commit",
+        pl.Int64(),
+        required=True,
+        description="How many commits the table had with the one that brought the version.",
+    ),
+)
+"""The columns that follow the contract's own in reference tables with history."""
+
 
 def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     """The columns of an event's silver table: those of its rows, and behind the event's own what the newest version takes from elsewhere."""
@@ -272,8 +289,12 @@ def together(field: Field, older: Field) -> Field:
 
 
 def reference_columns(contract: ReferenceContract) -> tuple[Column, ...]:
-    """The columns of a reference table."""
-    return tuple(_column(field, required=field.required) for field in contract.fields)
+    """The columns of a reference table; with history what is no part of the key may be null, where that was deleted."""
+    if not contract.history:
+        return tuple(_column(field, required=field.required) for field in contract.fields)
+    own = (_column(field, required=field.name in contract.primary_key) for field in contract.fields)
+    place = [column for column in LINEAGE if column.name in {"_topic_id", "_partition", "_offset", "_ingested_at"}]
+    return (*own, *VERSION, *(place if contract.changes is not None else ()))
 
 
 def gold_columns(contract: MartContract) -> tuple[Column, ...]:

@@ -15,6 +15,7 @@ import polars as pl
 from analytics_platform.contract.avro_value import AvroReader, avro_reader
 from analytics_platform.contract.batch_text import Unreadable
 from analytics_platform.contract.headers import header_columns
+from analytics_platform.contract.keyed import as_events
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.proto_value import ProtoReader, indexes_in, proto_reader
 from analytics_platform.contract.reason import Reason
@@ -55,6 +56,8 @@ def unframed(records: pl.DataFrame, contracts: Sequence[EventContract], schemas:
         contracts: All of the topic's; what none of them declares is rejected.
         schemas: Has every key of `schema_keys`.
     """
+    if contracts and contracts[0].keyed is not None:
+        return Unframed(*as_events(records, contracts[0]))
     formats = wires(contracts)
     if formats == {WireFormat.JSON}:
         return Unframed(records, {})

@@ -33,7 +33,7 @@ _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
         "wire",
         "enrich",
     ),
-    Kind.REFERENCE: (),
+    Kind.REFERENCE: ("history", "validFrom"),
     Kind.MART: ("window",),
 }
 _OF_FIELD: Mapping[Kind, tuple[str, ...]] = {

@@ -31,6 +31,8 @@ from analytics_platform.settings import Settings
 from analytics_platform.stream import follow
 
 Clock = Callable[[], datetime]
+_MADE_WITH = {"quarantine": "silver", "reference": "gold"}
+"""Layers that a rebuild makes again together with another."""
 
 RETRIES = 3
 """How often a run tries again by itself when trying again can help; after that the sensor asks anew."""
@@ -77,7 +79,9 @@ def stream_assets(domain: Domain, settings: Settings, clock: Clock) -> dg.Assets
     return stream
 
 
-def reference_assets(domain: Domain, contract: ReferenceContract, settings: Settings) -> dg.AssetsDefinition:
+def reference_assets(
+    domain: Domain, contract: ReferenceContract, settings: Settings, clock: Clock
+) -> dg.AssetsDefinition:
     """A file that is kept as a table. It has no partitions: the table is the file."""
 
     @dg.multi_asset(
@@ -87,7 +91,7 @@ def reference_assets(domain: Domain, contract: ReferenceContract, settings: Sett
     )
     def reference(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         try:
-            report = load_reference(Lake(settings.lake, settings.fsync), contract)
+            report = load_reference(Lake(settings.lake, settings.fsync), contract, clock())
         except AnalyticsError as error:
             raise _failure(context, error) from error
         context.log.info(
@@ -166,7 +170,7 @@ def _rebuild(
     window = context.partition_time_window
     selected = {key: title for key, title in titles.items() if key in context.selected_asset_keys}
     layers = {title.split(".", 1)[0] for title in selected.values()}
-    layers = {"silver" if layer == "quarantine" else layer for layer in layers}
+    layers = {_MADE_WITH.get(layer, layer) for layer in layers}
     report = rebuild(
         domain,
         settings,

@@ -72,11 +72,11 @@ def domain_jobs(domain: Domain, settings: Settings) -> DomainJobs:
             "dagster/max_retries": "0",
         },
     )
-    if not domain.references:
+    if not domain.files:
         return DomainJobs(stream, None)
     reference = dg.define_asset_job(
         name=f"{domain.name}_reference",
-        selection=dg.AssetSelection.assets(*(asset_key("reference", item.name) for item in domain.references)),
+        selection=dg.AssetSelection.assets(*(asset_key("reference", item.name) for item in domain.files)),
         description=f"Loads the reference tables of {domain.name} from their files.",
         tags={DOMAIN_TAG: domain.name, MODE_TAG: "reference", "dagster/priority": "20"},
     )

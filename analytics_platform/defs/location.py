@@ -41,7 +41,7 @@ def code_location(
         warnings.simplefilter("ignore", dg.BetaWarning)
         for domain in catalog.domains.values():
             assets += [*topic_specs(domain), stream_assets(domain, settings, clock)]
-            assets += [reference_assets(domain, contract, settings) for contract in domain.references]
+            assets += [reference_assets(domain, contract, settings, clock) for contract in domain.files]
             wanted = domain_jobs(domain, settings)
             jobs += [*wanted.all, impact_job(domain, settings, clock), *quarantine_jobs(domain, settings, clock)]
             sensors.append(domain_sensor(domain, wanted, settings, clock))

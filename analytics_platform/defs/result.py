@@ -68,6 +68,10 @@ def burst_results(
                 **_pace(kept, took),
             },
         )
+    for contract in domain.followed:
+        changes = report.kept.get(contract.name, 0)
+        if changes:
+            yield dg.MaterializeResult(asset_key=asset_key("reference", contract.name), metadata={"changes": changes})
     for mart in domain.marts:
         done = report.marts.get(mart.name)
         if done is not None and done.windows:

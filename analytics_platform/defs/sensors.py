@@ -145,7 +145,7 @@ def domain_sensor(
     domain: Domain, jobs: DomainJobs, settings: Settings, clock: Callable[[], datetime]
 ) -> dg.SensorDefinition:
     """The sensor of a domain, on from the first load. What an operator switches in the UI afterwards wins."""
-    references = _digest([(contract.header.digest,) for contract in domain.references])
+    references = _digest([(contract.header.digest,) for contract in domain.files])
 
     @dg.sensor(
         name=sensor_name(domain.name),
@@ -204,7 +204,7 @@ def _ask_for_references(
     context: dg.SensorEvaluationContext, domain: Domain, job: AssetJob, cursor: Cursor
 ) -> dg.SensorResult:
     """Once for each state of their contracts. A burst looks at the files too, but the UI would not know of it."""
-    names = ", ".join(contract.name for contract in domain.references)
+    names = ", ".join(contract.name for contract in domain.files)
     context.log.info(f"reference tables {names}: asking for them to be loaded")
     request = dg.RunRequest(job_name=job.name, run_key=f"{domain.name}/reference/{cursor.references}")
     return dg.SensorResult(run_requests=[request], cursor=cursor.text())

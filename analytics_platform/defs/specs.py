@@ -128,17 +128,19 @@ def stream_specs(domain: Domain, settings: Settings) -> list[dg.AssetSpec]:
                 },
             )
         )
+    specs.extend(reference_spec(domain, contract, settings) for contract in domain.followed)
     specs.extend(_gold(domain, mart, settings) for mart in domain.marts)
     return specs
 
 
 def reference_spec(domain: Domain, contract: ReferenceContract, settings: Settings) -> dg.AssetSpec:
-    """A file that is kept as a table."""
+    """A file, or what a topic says of its keys, kept as a table."""
     return dg.AssetSpec(
         asset_key("reference", contract.name),
+        deps=[] if contract.changes is None else [asset_key("silver", contract.name)],
         description=contract.header.description,
         group_name=domain.name,
-        kinds={"deltalake", contract.file.suffix.lstrip(".").lower()},
+        kinds={"deltalake", "polars" if contract.file is None else contract.file.suffix.lstrip(".").lower()},
         owners=_owners([contract.header]),
         tags=_tags(contract.header),
         code_version=_digest([contract.header]),
@@ -147,7 +149,7 @@ def reference_spec(domain: Domain, contract: ReferenceContract, settings: Settin
                 "reference",
                 contract.name,
                 settings,
-                _columns(reference_columns(contract), contract.fields, unique=_single(contract.primary_key)),
+                _columns(reference_columns(contract), contract.fields, unique=_single(contract.grain)),
             ),
             "contract_versions": contract.header.version,
         },

@@ -71,9 +71,11 @@ class References:
         )
         try:
             near = snapshot.scan().select(named)
-            return near.join(asked.select(keys).unique().lazy(), on=list(keys), how="semi").collect()
+            found = near.join(asked.select(keys).unique().lazy(), on=list(keys), how="semi").collect()
         except UNREADABLE:
             return None
+        # A table whose history was turned off keeps the columns, and says nothing in them.
+        return found.drop(times) if times and found[VALID_FROM].is_null().all() else found
 
 
 def _keys(item: Enrichment) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ from datetime import date, datetime
 
 import polars as pl
 
-from analytics_platform import watermark, window
+from analytics_platform import chronicle, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
-from analytics_platform.gold import finality, session_mart
+from analytics_platform.gold import asof, finality, session_mart
 from analytics_platform.gold.rows import rows_of
 from analytics_platform.gold.session_mart import Read
 from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
@@ -70,6 +70,8 @@ class _Changed:
 def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | None = None) -> Iterator[Refreshed]:
     """Bring all marts of a domain up to date while they are asked for, each after those that it reads.
 
+    Before them the reference tables that follow a topic, as far as silver is.
+
     Args:
         lake: Where the tables are.
         domain: Whose marts.
@@ -80,7 +82,11 @@ def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | No
     If it dies halfway: the next mart is as it was. Marts above the last one start over, the others go on.
     """
     changed: dict[str, _Changed] = {}
+    late = {name: error for name, error in chronicle.follow_all(lake, domain, logs).items() if error is not None}
     for mart in domain.marts:
+        if behind := [late[name] for name in mart.reference_inputs if name in late]:
+            yield Refreshed(mart, None, behind[0])
+            continue
         try:
             report = _refresh(lake, domain, mart, logs, rewritten=rewritten, changed=changed)
         except (MartBroken, SchemaChanged) as error:
@@ -182,8 +188,9 @@ def _state(
     moving = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
     moving |= {f"gold:{item.mart.name}": item.commits for item in sources.marts}
     fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
-    fixed |= {f"reference:{name}": item.commits for name, item in sources.references.items()}
-    fixed |= {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
+    restarting, going_on = asof.applied(sources, mart)
+    moving |= going_on
+    fixed |= restarting | {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
     have = {name: table.progress(name) for name in (*moving, *fixed, watermark.AT)}
     final = finality.finality_of(lake, domain, mart, watermark.instant(have[watermark.AT]))
     moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
@@ -217,7 +224,8 @@ def _starts(
         return None
     before = watermark.instant(state.have[watermark.AT])
     closing = finality.closing(table.snapshot(), mart, state.final, before)
-    starts = _touched(state.sources.silver, mart, state.have, rewritten, [*replaced, closing])
+    told = asof.touched(state.sources, mart, state.have)
+    starts = _touched(state.sources.silver, mart, state.have, rewritten, [*replaced, *told, closing])
     # No predicate can name where the windows of the year 9999 end.
     return None if window.at_the_end(starts) else starts
 

@@ -59,6 +59,9 @@ class ReferenceInput:
 
     snapshot: Snapshot | None
     commits: int
+    rewrites: int
+    """How many of the commits took away versions that had been told."""
+    history: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ def mart_input(lake: Lake, domain: Domain, name: str) -> MartInput:
 def reference_input(lake: Lake, domain: Domain, name: str) -> ReferenceInput:
     """A reference table that a mart reads."""
     table = lake.newest(reference.spec_of(domain, name))
+    history = next(one.history for one in domain.references if one.name == name)
     if table is None:
-        return ReferenceInput(None, 0)
-    return ReferenceInput(Snapshot.of(table), table.transaction_version(TOKEN) or 0)
+        return ReferenceInput(None, 0, 0, history)
+    rewrites = table.transaction_version(reference.REWRITES) or 0
+    return ReferenceInput(Snapshot.of(table), table.transaction_version(TOKEN) or 0, rewrites, history)

@@ -26,7 +26,7 @@ SHOWN: Mapping[str, str] = {
         "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation "
         "upcast patches enrichments"
     ),
-    "ReferenceContract": "header fields primary_key file",
+    "ReferenceContract": "header fields primary_key file changes",
     "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs gold_inputs freshness",
     "Header": "id name version status domain description owners tags path digest",
     "Field": "name type required description rules fields item unit classification deprecated deprecation examples",

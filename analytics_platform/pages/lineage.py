@@ -63,6 +63,7 @@ def edges(domain: Domain) -> list[tuple[Table, Table]]:
             (bronze, ("silver", event.name)),
             (bronze, ("quarantine", domain.name)),
         }
+    found |= {(("silver", one.name), ("reference", one.name)) for one in domain.followed}
     for mart in domain.marts:
         gold = ("gold", mart.name)
         found |= {(("silver", name), gold) for name in mart.silver_inputs}

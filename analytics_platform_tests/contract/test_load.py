@@ -17,8 +17,10 @@ from analytics_platform.contract.model import (
     Rules,
     Window,
 )
+from analytics_platform.contract.schema import reference_columns
 from analytics_platform.errors import ContractError
 from analytics_platform_tests.contract.tree import (
+    CURRENCIES,
     CURRENCIES_FILE,
     ORDER,
     ORDER_FILE,
@@ -124,6 +126,95 @@ def test_what_is_complained_of(tmp_path: Path, situation: str) -> None:
     change(tmp_path, file, old, new)
 
     assert complaints_of(folder) == expected
+
+
+def test_a_reference_table_with_history(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    kept = "\ncustomProperties: [{property: history, vendor: analytics_platform, value: true}]"
+    change(tmp_path, CURRENCIES_FILE, "team: {name: finance}", "team: {name: finance}" + kept)
+    (reference,) = load_catalog(folder).domains["shop"].references
+    assert (reference.history, reference.grain) == (True, ("code", "_valid_from"))
+    assert [column.name for column in reference_columns(reference)][2:] == ["_valid_from", "_valid_to", "_commit"]
+
+
+TOPIC = CURRENCIES.replace("physicalName: currencies.parquet", "physicalName: shop.currencies").replace(
+    "physicalType: parquet", "physicalType: topic"
+)
+
+
+def with_topic(tmp_path: Path, text: str) -> Path:
+    folder = write_tree(tmp_path)
+    (folder / "shop/reference/currencies.parquet").unlink()
+    (tmp_path / CURRENCIES_FILE).write_text(text)
+    return folder
+
+
+def test_a_reference_table_that_follows_a_topic(tmp_path: Path) -> None:
+    domain = load_catalog(with_topic(tmp_path, TOPIC)).domains["shop"]
+    (reference,) = domain.references
+    assert (reference.history, reference.file) == (True, None)
+    assert (domain.files, domain.followed) == ((), (reference,))
+    assert domain.topics == ("shop.currencies", "shop.orders-v1")
+    assert [event.name for event in domain.events] == ["currencies", "order_placed"]
+    assert [event.name for event in domain.produced] == ["order_placed"]
+
+
+def own(name: str, value: object) -> str:
+    return f"\ncustomProperties: [{{property: {name}, vendor: analytics_platform, value: {value}}}]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (
+            "team: {name: finance}",
+            "team: {name: finance}" + own("validFrom", "digits"),
+            ":10: customProperties[0].value: found 'digits', allowed is a required timestamp",
+        ),
+        (
+            "team: {name: finance}",
+            "team: {name: finance}" + own("history", "false"),
+            ":10: customProperties[0].value: found false, allowed is true, or left out, where rows come by a topic",
+        ),
+        (
+            "name: digits",
+            "name: source",
+            (
+                ":16: schema[0].properties[1].name: found 'source', allowed is no name of the envelope, "
+                "which stands beside the fields in silver"
+            ),
+        ),
+        (
+            "shop.currencies",
+            "shop.orders-v1",
+            (
+                ":12: schema[0].physicalName: found 'shop.orders-v1', allowed is a name of its own: "
+                "bronze.shop_orders_v1 belongs to the topic shop.orders-v1 of the domain shop"
+            ),
+        ),
+        (
+            "shop.currencies",
+            "the topic",
+            ":12: schema[0].physicalName: found 'the topic', allowed is the name of a Kafka topic",
+        ),
+    ],
+    ids=["no timestamp", "no history", "the envelope's name", "a topic of events", "no topic"],
+)
+def test_a_topic_that_cannot_be_followed(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    assert TOPIC.count(old) == 1
+    assert CURRENCIES_FILE + complaint in complaints_of(with_topic(tmp_path, TOPIC.replace(old, new)))
+
+
+def test_a_topic_that_is_followed_by_a_table_of_an_event_s_name(tmp_path: Path) -> None:
+    folder = with_topic(tmp_path, TOPIC.replace("urn:contract:shop:currencies", "urn:x"))
+    text = TOPIC.replace("name: currencies", "name: order_placed")
+    (folder / "shop/reference/order_placed.odcs.yaml").write_text(text.replace("shop.currencies", "shop.more"))
+    assert complaints_of(folder) == [
+        (
+            "contracts/shop/reference/order_placed.odcs.yaml:4: name: found 'order_placed', allowed is a name of its own: "
+            "silver.order_placed belongs to the event order_placed of the domain shop"
+        )
+    ]
 
 
 def test_reference_file_that_is_none(tmp_path: Path) -> None:
