@@ -27,6 +27,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "gold.airport_daily": ("day", "origin"),
     "gold.delay_by_weather": ("day", "origin", "wind", "precipitation", "visibility"),
     "gold.aircraft_utilisation": ("day", "model"),
+    "gold.aircraft_rotations": ("rotation_start", "tail_number"),
 }
 """The tables that are answered, each with the columns that identify a row."""
 

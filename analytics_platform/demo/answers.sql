@@ -201,3 +201,32 @@ SELECT
     sum(seats * departed) / sum(departed) FILTER (seats IS NOT NULL) AS mean_seats,
     sum(seats * miles)::BIGINT AS seat_miles
 FROM models GROUP BY ALL;
+
+-- By the end of the silence before: an event opens a rotation when none of its aircraft was in the eight hours before it.
+CREATE TEMP TABLE aircraft_rotations AS
+WITH
+seen AS (
+    SELECT tail_number, occurred_at, 1 AS leaves FROM flight_departed WHERE tail_number IS NOT NULL
+    UNION ALL
+    SELECT tail_number, occurred_at, 0 AS leaves FROM flight_arrived WHERE tail_number IS NOT NULL
+),
+opened AS (
+    SELECT DISTINCT tail_number, occurred_at AS rotation_start FROM seen
+    QUALIFY count(*) OVER (
+        PARTITION BY tail_number ORDER BY occurred_at
+        RANGE BETWEEN INTERVAL 8 HOURS PRECEDING AND INTERVAL 1 MICROSECOND PRECEDING
+    ) = 0
+),
+placed AS (
+    SELECT seen.*, rotation_start,
+        epoch(occurred_at - lag(occurred_at) OVER (PARTITION BY seen.tail_number, rotation_start, leaves ORDER BY occurred_at))
+            / 60 AS minutes
+    FROM seen ASOF JOIN opened ON seen.tail_number = opened.tail_number AND occurred_at >= rotation_start
+)
+SELECT
+    rotation_start, tail_number, max(occurred_at) AS rotation_end,
+    min(if(leaves = 1, occurred_at, NULL)) AS first_departure, max(if(leaves = 1, occurred_at, NULL)) AS last_departure,
+    sum(leaves)::BIGINT AS departures, sum(1 - leaves)::BIGINT AS arrivals,
+    avg(minutes) FILTER (leaves = 1) AS mean_minutes_between_departures
+FROM placed
+GROUP BY rotation_start, tail_number;

@@ -36,7 +36,8 @@ SHOWN: Mapping[str, str] = {
     ),
     "RowRule": "name sql description",
     "Identity": "by mode time_field window",
-    "Window": "column size timezone time_fields hop lookbacks",
+    "Window": "column size timezone time_fields hop lookbacks session",
+    "Session": "gap by",
 }
 """What the templates show by name. Whatever else a contract declares is listed under its own name: see `also`."""
 

@@ -1,6 +1,6 @@
 import math
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 import polars as pl
@@ -142,6 +142,13 @@ def test_marts_hold_the_whole_year(year):
     assert airports["departed_in_busiest_hour"].to_list() == busiest.to_list()
     assert weekly["arrivals"].sum() == 7 * 327_346  # each flight that has an arrival delay, in seven windows
     assert (weekly["first_day"].min(), weekly["first_day"].max()) == (date(2012, 12, 26), date(2013, 12, 31))
+    rotations = year.tables["gold.aircraft_rotations"]
+    known = [year.tables[f"silver.flight_{word}"].drop_nulls("tail_number").height for word in ("departed", "arrived")]
+    assert [rotations["departures"].sum(), rotations["arrivals"].sum()] == known
+    rests = rotations.sort("tail_number", "rotation_start").select(
+        pl.col("rotation_start") - pl.col("rotation_end").shift().over("tail_number")
+    )
+    assert rests.min().item() > timedelta(hours=8)
     for table, keys in KEYS.items():
         assert not year.tables[table].select(keys).is_duplicated().any()
 
