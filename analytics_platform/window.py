@@ -51,6 +51,19 @@ def assigned(times: pl.Series, window: Window) -> pl.DataFrame:
     return days.with_columns(start=begins(days["day"], window)).drop("day")
 
 
+def latest(times: pl.Expr, kind: pl.DataType, window: Window) -> pl.Expr:
+    """The latest window that each value of a column falls into: its start, or the day with which it begins; see `begins`.
+
+    `kind`: the column's; days are in the window's own zone.
+    """
+    if kind == pl.Date():
+        return times
+    clipped = times.clip(_FIRST, _LAST)
+    if window.step < _DAY:
+        return clipped.dt.truncate(_seconds(window, 1))
+    return clipped.dt.convert_time_zone(window.timezone).dt.date()
+
+
 def begins(values: pl.Series, window: Window) -> pl.Series:
     """Values of a mart's window column as instants: where it holds dates, when these days begin in the window's zone.
 

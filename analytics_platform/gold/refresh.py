@@ -9,7 +9,7 @@ makes it start over, so a crash between two tables, a rebuild, or a changed file
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -18,9 +18,9 @@ import polars as pl
 from analytics_platform import watermark, window
 from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.gold import finality
 from analytics_platform.gold.rows import rows_of
+from analytics_platform.gold.slicing import rows_in
 from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
 from analytics_platform.gold.table import inside, kind, spec
 from analytics_platform.kafka.offsets import OffsetRange
@@ -47,18 +47,7 @@ class Rewritten:
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
-    """What became of one mart."""
-
-    mart: MartContract
-    report: MartReport | None
-    """None where it was up to date, or is broken."""
-    error: LakeError | None = None
-    """Why it is broken; its table stays as it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
+class Changed:
     """What a refresh did to a mart, told to the marts that read it."""
 
     before: int
@@ -68,38 +57,27 @@ class _Changed:
     """Starts (UTC) of the windows that were replaced; None where all were."""
 
 
-def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | None = None) -> Iterator[Refreshed]:
-    """Bring all marts of a domain up to date while they are asked for, each after those that it reads.
-
-    Args:
-        lake: Where the tables are.
-        domain: Whose marts.
-        logs: Inputs of topics that are left out count as unchanged.
-        rewritten: What a rebuild did to silver just now.
-
-    Durable when one is told: its recomputed windows and what they were computed from.
-    If it dies halfway: the next mart is as it was. Marts above the last one start over, the others go on.
-    """
-    changed: dict[str, _Changed] = {}
-    for mart in domain.marts:
-        try:
-            report = _refresh(lake, domain, mart, logs, rewritten=rewritten, changed=changed)
-        except (MartBroken, SchemaChanged) as error:
-            yield Refreshed(mart, None, error)
-        else:
-            yield Refreshed(mart, report)
+@dataclass(frozen=True, slots=True)
+class StartsOver:
+    """Said of a mart that must be computed from all that it reads, which is too much at once. Nothing was written."""
 
 
-def _refresh(
+def refresh_mart(
     lake: Lake,
     domain: Domain,
     mart: MartContract,
     logs: Logs,
     *,
     rewritten: Rewritten | None,
-    changed: dict[str, _Changed],
-) -> MartReport | None:
+    changed: dict[str, Changed],
+    most_rows: int | None = None,
+) -> MartReport | StartsOver | None:
     """Bring one mart up to date; `None` when it is. What it did is added to `changed`.
+
+    `most_rows`: with more rows in its inputs it does not start over but says so.
+
+    Durable on return: its recomputed windows and what they were computed from.
+    If it dies halfway: the mart is as it was.
 
     Raises:
         MartBroken: its SQL fails or its result does not fit its contract; the table stays as it was.
@@ -107,15 +85,18 @@ def _refresh(
     began = time.perf_counter()
     windows = removed = added = before = 0
     starts: pl.Series | None = None
+    too_much = False
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
-        nonlocal windows, removed, added, before, starts
+        nonlocal windows, removed, added, before, starts, too_much
         del left  # a mart has no moves of its own: it records what it was computed from
         before = table.progress(TOKEN) or 0
-        state = _state(table, lake, domain, mart, logs, rewritten=rewritten)
+        state = state_of(table, lake, domain, mart, logs, rewritten=rewritten)
         if not state.stale and not state.moved and rewritten is None:
             return None
-        starts = _starts(table, mart, state, rewritten, changed)
+        starts = starts_of(table, mart, state, rewritten, changed)
+        if too_much := starts is None and _is_more(state.sources, most_rows):
+            return None
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
         late = finality.late(state.final, covered)
         rows = rows_of(domain, mart, state.sources, covered, without=late.places if mart.window.keeps else None)
@@ -123,29 +104,33 @@ def _refresh(
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
         if covered is None:
             if rewritten is not None:
-                removed, added = _differing(_standing(table, mart, None), rows)
+                removed, added = differing(_standing(table, mart, None), rows)
             return Change(rows, replaces_all=True, progress=state.progress)
         behind = state.moved or any(state.have[name] != number for name, number in state.fixed.items())
         if not covered:
             return Change(rows, progress=state.progress) if behind else None
         bounds = window.bounds(covered, mart.window.timezone, kind(mart))
         if rewritten is not None:
-            removed, added = _differing(_standing(table, mart, bounds), rows)
+            removed, added = differing(_standing(table, mart, bounds), rows)
             if not behind and not removed and not added:
                 return None
         return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress)
 
     committed = commit(lake, spec(mart), change)
     if committed.change is None:
-        return None
-    changed[mart.name] = _Changed(before, before + 1, starts)
+        return StartsOver() if too_much else None
+    changed[mart.name] = Changed(before, before + 1, starts)
     return MartReport(
         mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
     )
 
 
+def _is_more(sources: Sources, rows: int | None) -> bool:
+    return rows is not None and rows_in(sources) > rows
+
+
 @dataclass(frozen=True, slots=True)
-class _State:
+class State:
     """What a mart reads, as it is now, beside what the mart was computed from."""
 
     sources: Sources
@@ -168,9 +153,10 @@ class _State:
         return {**self.fixed, **self.moving}
 
 
-def _state(
+def state_of(
     table: Pinned, lake: Lake, domain: Domain, mart: MartContract, logs: Logs, *, rewritten: Rewritten | None
-) -> _State:
+) -> State:
+    """What a mart reads, and what the table that holds its rows was computed from."""
     sources = sources_of(lake, domain, mart, logs)
     moving = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
     moving |= {f"gold:{item.mart.name}": item.commits for item in sources.marts}
@@ -182,15 +168,15 @@ def _state(
     moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
     expected = fixed | _seen_before(rewritten, fixed)
     stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
-    return _State(sources, final, fixed, moving, have, stale)
+    return State(sources, final, fixed, moving, have, stale)
 
 
-def _starts(
+def starts_of(
     table: Pinned,
     mart: MartContract,
-    state: _State,
+    state: State,
     rewritten: Rewritten | None,
-    changed: Mapping[str, _Changed],
+    changed: Mapping[str, Changed],
 ) -> pl.Series | None:
     """Starts (UTC) of the windows to recompute; None for all."""
     replaced = _replaced(state.sources.marts, mart, state.have, changed)
@@ -229,7 +215,7 @@ def _standing(
     return near.select(list(spec(mart).schema)).collect().sort(mart.grain)
 
 
-def _differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
+def differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
     """How many rows of each the other does not have; a row whose numbers changed counts in both."""
     columns = rows.columns
     gone = standing.join(rows, on=columns, how="anti", nulls_equal=True).height
@@ -237,7 +223,7 @@ def _differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
 
 
 def _replaced(
-    below: Sequence[MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, _Changed]
+    below: Sequence[MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, Changed]
 ) -> list[pl.Series] | None:
     """Starts of windows that hold rows of replaced windows of the marts below; None where these cannot be told."""
     found = []
