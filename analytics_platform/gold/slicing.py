@@ -5,7 +5,7 @@ how many rows each window has is then counted in those files, in the one column 
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
@@ -17,6 +17,8 @@ from analytics_platform.lake.files import Snapshot
 
 _AHEAD = 4
 """Rows are counted in files that hold about so many times what a slice may: enough where files overlap in time."""
+
+_UNNAMED = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def _counts(inputs: list[_Timed], cut: Window, until: datetime | None, horizon: 
         if horizon is not None:
             times = times.filter(column < _value(horizon, item, cut))
         counted = times.group_by(start=key).agg(rows=pl.len().cast(pl.Int64)).collect(engine="streaming")
-        parts.append(counted.with_columns(start=window.begins(counted["start"], cut)))
+        # Days without a name are at the end of the calendar, or before its beginning: none of them can be cut off.
+        starts = window.begins(counted["start"], cut).fill_null(_UNNAMED)
+        parts.append(counted.with_columns(starts.alias("start")))
     counts = pl.concat(parts).group_by("start").agg(pl.col("rows").sum()).sort("start")
     return counts if until is None else counts.filter(pl.col("start") >= until)
 
