@@ -132,6 +132,8 @@ class BuildReport:
             return (
                 f"gold.{self.mart} is stale: to be built from all history once {below} stands; its rows are as before"
             )
+        if not self.all_rows:
+            return f"gold.{self.mart} is stale: the next burst builds it from all history; its rows are as before"
         reached = "" if self.until is None else f", windows before {self.until:%Y-%m-%d %H:%M}"
         return (
             f"gold.{self.mart} is being built from all history: {int(self.share * 100)} % of {self.all_rows:,} rows"

@@ -5,10 +5,10 @@
 built by `build` beside its table; `upkeep` goes over all marts.
 """
 
-from analytics_platform.gold.build import Pace, shadow, under_way
+from analytics_platform.gold.build import Pace, builds, shadow
 from analytics_platform.gold.refresh import Rewritten, touched_by
 from analytics_platform.gold.source import Logs
 from analytics_platform.gold.table import spec
 from analytics_platform.gold.upkeep import Refreshed, refresh
 
-__all__ = ["Logs", "Pace", "Refreshed", "Rewritten", "refresh", "shadow", "spec", "touched_by", "under_way"]
+__all__ = ["Logs", "Pace", "Refreshed", "Rewritten", "builds", "refresh", "shadow", "spec", "touched_by"]

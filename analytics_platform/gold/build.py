@@ -18,11 +18,11 @@ from enum import Enum
 
 import polars as pl
 
-from analytics_platform import bronze, watermark, window
+from analytics_platform import bronze, silver, watermark, window
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.contract.schema import INSTANT
 from analytics_platform.gold import finality
-from analytics_platform.gold.refresh import Changed, Rewritten, starts_of, state_of
+from analytics_platform.gold.refresh import CONTRACT, Changed, Rewritten, contract_number, starts_of, state_of
 from analytics_platform.gold.rows import rows_of
 from analytics_platform.gold.slicing import Slice, next_slice, rows_in
 from analytics_platform.gold.source import Logs
@@ -201,14 +201,26 @@ def standing(table: Pinned, mart: MartContract) -> BuildReport:
     return BuildReport(mart.name, built, all_rows, watermark.instant(until) if built else None)
 
 
-def under_way(lake: Lake, mart: MartContract) -> BuildReport | None:
-    """How far a mart's build has come; None where none is."""
-    if not lake.path(shadow(mart)).is_dir():
-        return None
-    table = lake.newest(shadow(mart))
-    if table is None or table.transaction_version(_PHASE) not in {_AT_WORK, _COMPLETE}:
-        return None
-    return standing(Pinned(table), mart)
+def builds(lake: Lake, domain: Domain) -> list[BuildReport]:
+    """How far those marts of a domain have come that are being built from history, or will be by the next burst.
+
+    Looks at the tables of the marts only: what else makes a mart start over is found by whoever brings it up to date.
+    """
+    found = (_build_of(lake, domain, mart) for mart in domain.marts)
+    return [report for report in found if report is not None]
+
+
+def _build_of(lake: Lake, domain: Domain, mart: MartContract) -> BuildReport | None:
+    table = lake.newest(shadow(mart)) if lake.path(shadow(mart)).is_dir() else None
+    if table is not None and table.transaction_version(_PHASE) in {_AT_WORK, _COMPLETE}:
+        return standing(Pinned(table), mart)
+    table = lake.newest(spec(mart))
+    if table is None:  # new, on old data
+        inputs = (lake.newest(silver.spec(domain.versions_of(name))) for name in mart.silver_inputs)
+        is_stale = any(one is not None and Snapshot.of(one).rows for one in inputs)
+    else:
+        is_stale = table.transaction_version(CONTRACT) != contract_number(mart)
+    return BuildReport(mart.name, 0, 0, None) if is_stale else None
 
 
 def clear(lake: Lake, mart: MartContract, *, but: TableSpec | None = None) -> None:

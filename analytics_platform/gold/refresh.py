@@ -33,6 +33,10 @@ _FORM = "form"
 """The application id of what the platform itself adds to a mart's rows; a mart of another form starts over."""
 
 
+CONTRACT = "contract"
+"""The application id of the digest of a mart's SQL and contract."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rewritten:
     """What a rebuild did to silver, told to the marts above it."""
@@ -153,6 +157,11 @@ class State:
         return {**self.fixed, **self.moving}
 
 
+def contract_number(mart: MartContract) -> int:
+    """The digest of a mart's SQL and contract, as its table records it."""
+    return int(mart.header.digest[:15], 16)
+
+
 def state_of(
     table: Pinned, lake: Lake, domain: Domain, mart: MartContract, logs: Logs, *, rewritten: Rewritten | None
 ) -> State:
@@ -162,7 +171,7 @@ def state_of(
     moving |= {f"gold:{item.mart.name}": item.commits for item in sources.marts}
     fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
     fixed |= {f"reference:{name}": item.commits for name, item in sources.references.items()}
-    fixed |= {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
+    fixed |= {CONTRACT: contract_number(mart), _FORM: 1}
     have = {name: table.progress(name) for name in (*moving, *fixed, watermark.AT)}
     final = finality.finality_of(lake, domain, mart, watermark.instant(have[watermark.AT]))
     moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
