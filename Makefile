@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # Bytecode is written: without it every Dagster process takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test storm check format bench lock clean
+.PHONY: help setup demo test storm drill check format bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test: $(READY) ## Run all tests, on Apache Kafka too where Java and Maven are th
 
 storm: $(READY) ## The crash tests with 40 lakes, five random kills each; takes minutes
 	@CRASH_LAKES=40 $(BIN)/python -m pytest --timeout 3600 analytics_platform_tests/test_crash.py
+
+drill: $(READY) ## All flights out of order, doubled and late, every mart held against its answer; takes half an hour
+	@DRILL_EVENTS=all $(BIN)/python -m pytest --timeout 7200 -s analytics_platform_tests/demo/test_drill.py
 
 check: $(READY) ## Lint, format and types
 	@$(BIN)/ruff check .

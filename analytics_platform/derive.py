@@ -1,9 +1,9 @@
 """From bronze to quarantine and silver: judge records by their contracts, put every one in exactly one place.
 
-    bronze records ── decode ── check ──┬── rejected ──────────> quarantine
-                                        └── good ── dedupe ────> silver, one table per event type
+    bronze records ── decode ── check ── enrich ──┬── rejected ──────────> quarantine
+                                                  └── good ── dedupe ────> silver, one table per event type
 
-Everything here is a function of bronze, the contracts and a range, so any step may die, run twice or run late.
+Everything here is a function of bronze, the contracts, the reference tables they ask and a range, so any step may die, run twice or run late.
 Quarantine commits before silver. Should the contracts change in between, the records that silver has not yet taken are
 judged again for both (see `_take_rejected`), so that none can land in neither place or in both.
 """
@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
@@ -21,6 +21,7 @@ from analytics_platform import bronze, erasure, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.newer import Sights
 from analytics_platform.contract.treatment import key_names
+from analytics_platform.enrich import NOBODY, Asks, Sources, enriched, missing_marks
 from analytics_platform.errors import AccountingBroken, KeyMissing
 from analytics_platform.judge import Judged, judge
 from analytics_platform.kafka.frame import NO_SCHEMAS
@@ -69,6 +70,10 @@ class Taken:
     """What rows had that claim a newer version than any known; of event types of which this call placed something."""
     late: Mapping[str, int]
     """Rows added that were later than their contract allows, by event type; types without any are left out."""
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    """Rows whose key a reference table does not know, by `event.enrichment`; likewise, copies among them."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Rows whose reference table could not be asked, likewise."""
 
 
 def silvers(domain: Domain, topic: str, halted: Collection[str] = ()) -> Mapping[str, TableSpec]:
@@ -130,6 +135,7 @@ def take_in(
     halted: Collection[str] = (),
     keys: KeyRing = NO_KEYS,
     book: SchemaBook | None = None,
+    lookups: Asks = NOBODY,
     lap: Callable[[str], None] = lambda _stage: None,
 ) -> Taken:
     """Take a slice of bronze into quarantine and silver.
@@ -144,7 +150,8 @@ def take_in(
             behind the others, as that of a type contracted later does, and is caught up like it.
         keys: By which fields are hashed, see `key_ring`.
         book: Has the schemas of framed values; may be None where no contract declares such.
-        lap: Called with the name of each stage when it is done: decode, quarantine, silver.
+        lookups: Ask the services that contracts enrich from.
+        lap: Called with the name of each stage when it is done: decode, enrich, quarantine, silver.
 
     Durable on return: all of the slice, in every table.
     If it dies halfway: the tables before it are ahead; calling again with the same slice does the rest.
@@ -158,6 +165,9 @@ def take_in(
     schemas = NO_SCHEMAS if book is None else book.of(part.records, contracts)
     judged = judge(part.records, contracts, keys, schemas)
     lap("decode")
+    found = enriched(judged, domain, Sources(lake, domain, lookups), now)
+    judged = found.judged
+    lap("enrich")
     quarantined, discarded = _take_rejected(lake, domain, part, judged, now)
     lap("quarantine")
     good = judged.good_but(discarded)
@@ -177,6 +187,8 @@ def take_in(
         {name: split.kept["occurred_at"].max() for name, split in splits.items() if split.kept.height},  # type: ignore[misc]
         {sight: count for sight, count in judged.newer.items() if sight.event in placed},
         {name: count for name, split in splits.items() if (count := watermark.late(split.kept))},
+        {name: count for name, count in found.unknown.items() if name.split(".")[0] in placed},
+        {name: count for name, count in found.missing.items() if name.split(".")[0] in placed},
     )
 
 
@@ -238,7 +250,7 @@ def _take_good(
         if found.kept.height + found.duplicates.height != rows.height:
             raise AccountingBroken(spec.title, f"{rows.height} rows, {found.kept.height} + {found.duplicates.height}")
         found = replace(found, kept=watermark.stamped(found.kept, table, versions))
-        progress = watermark.moved(found.kept, table, versions)
+        progress = {**watermark.moved(found.kept, table, versions), **missing_marks(table, found.kept, contract)}
         return Change(found.kept, progress=progress, metadata=_metadata(part, found, judged, left))
 
     committed = commit(lake, spec, change, part.moves)

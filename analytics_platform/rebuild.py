@@ -13,14 +13,16 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, MartContract
+from analytics_platform.enrich import Sources, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_sql
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.refetch import refetch
 from analytics_platform.report import RebuildReport
 from analytics_platform.schema_book import SchemaBook
@@ -72,7 +74,10 @@ def rebuild(
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book)
+    lookups = Lookups(settings.lookups)
+    work = _Rebuild(
+        domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book, lookups
+    )
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -82,7 +87,7 @@ def rebuild(
                 on_slice(f"{topic}: {fetched:,} records were missing from bronze and were fetched again")
     before = silver.rewrites(work.lake, domain)
     if "silver" in layers:
-        with book:
+        with book, lookups:
             for topic in domain.topics:
                 work.silver_of(topic)
     if "gold" in layers:
@@ -111,6 +116,7 @@ class _Rebuild:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
+    lookups: Lookups
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
@@ -126,6 +132,7 @@ class _Rebuild:
             self.records += records.height
             contracts = self.domain.events_of(topic)
             judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
+            judged = enriched(judged, self.domain, Sources(self.lake, self.domain, self.lookups), self.clock()).judged
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)
@@ -201,7 +208,7 @@ class _Rebuild:
                 # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
                 places = places_sql(copies.collect(), silver.PLACE)
                 replaces = f"({replaces} OR ({overlap_sql('_ingested_at', [after])} AND {places}))"
-            kept = watermark.remembered(split.kept, snapshot, standing)
+            kept = watermark.remembered(remembering(split.kept, standing, contract), snapshot, standing)
             wanted = kept.select(pl.col(item).cast(snapshot.schema[item]) for item in columns if item in kept)
             wanted = wanted.sort(*silver.ORDER, "_topic_id", *columns[:1])
             same = standing.select(wanted.columns).equals(wanted)
@@ -210,7 +217,8 @@ class _Rebuild:
                 return None
             changed = (*_difference(standing.select(wanted.columns), wanted), wanted.height)
             rewrites = (table.progress(silver.REWRITES) or 0) + 1
-            return Change(kept, replaces=replaces, progress={silver.REWRITES: rewrites})
+            progress = missing_marks(table, kept, contract) | {silver.REWRITES: rewrites}
+            return Change(kept, replaces=replaces, progress=progress)
 
         if commit(self.lake, spec, change).change is not None:
             self.rewrites[name] += 1
@@ -247,8 +255,8 @@ class _Rebuild:
             return pl.Series([], dtype=pl.Datetime("us", "UTC"))
         near = Snapshot.of(table).touching("_ingested_at", [self.hours]).scan()
         column = pl.col(mart.window.time_fields[name])
-        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect().to_series()
-        return window.starts(times, mart.window)
+        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect()
+        return gold.touched_by(times, name, mart)
 
     def _count(self, title: str, removed: int, added: int, rows: int) -> None:
         self.removed[title] += removed

@@ -22,12 +22,14 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
+from analytics_platform.enrich import Sources, enriched, missing_marks
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.quarantine import DISCARDED, KEY, NEW, REPLAYED
 from analytics_platform.report import DiscardReport, ReplayReport, counted
 from analytics_platform.schema_book import SchemaBook
@@ -77,10 +79,11 @@ def replay(
     statuses = (NEW, REPLAYED, DISCARDED) if revive else (NEW, REPLAYED)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
-    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book)
+    lookups = Lookups(settings.lookups)
+    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book, lookups)
     began = clock()
     before = silver.rewrites(work.lake, domain)
-    with book:
+    with book, lookups:
         for portion in _portions(work.lake, domain, replace(selection, statuses=statuses), settings):
             on_portion(work.portion(portion))
     work.gold(before)
@@ -152,6 +155,7 @@ class _Replay:
     keys: KeyRing
     lake: Lake
     book: SchemaBook
+    lookups: Lookups
     selected: int = 0
     replayed: int = 0
     cut: int = 0
@@ -172,6 +176,7 @@ class _Replay:
         records = rows.select(_RECORD)
         contracts = self.domain.events_of(topic)
         judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
+        judged = enriched(judged, self.domain, Sources(self.lake, self.domain, self.lookups), self.clock()).judged
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()
@@ -247,6 +252,7 @@ class _Replay:
             kept = late.kept.join(late.overtaken, on="idempotency_key", how="anti", maintain_order="left")
             overtaken = late.overtaken.clear()
             if kept.height:
+                progress |= missing_marks(table, kept, contract)
                 return Change(kept, progress=progress, metadata=metadata)
             keys = late.overtaken["idempotency_key"].unique().sort().head(_MOST_KEYS)
             if keys.is_empty():
@@ -255,6 +261,7 @@ class _Replay:
             overtaken = late.overtaken.filter(pl.col("idempotency_key").is_in(keys.implode()))
             # By where they stand: a predicate is recorded with the commit, and a producer's key may be anything.
             places = pl.concat([part.select(silver.PLACE) for part in (kept, overtaken)])
+            progress |= missing_marks(table, kept, contract)
             return Change(kept, replaces=places_sql(places, silver.PLACE), progress=progress, metadata=metadata)
 
         while commit(self.lake, spec, change).change is not None:

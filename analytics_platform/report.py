@@ -63,11 +63,15 @@ class BatchReport:
     newest_occurred_at: Mapping[str, datetime]
     """Of the rows added, by event type; types without rows are left out."""
     seconds: Mapping[str, float]
-    """By stage: read, bronze, decode, quarantine, silver."""
+    """By stage: read, bronze, decode, enrich, quarantine, silver."""
     newer: Sights = field(default_factory=dict)
     """What rows had that claim a newer version than any known; rows judged again after a crash may count again."""
     late: Mapping[str, int] = field(default_factory=dict)
     """Rows added that were later than their contract allows, by event type; types without any are left out."""
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    """Rows whose key a reference table does not know, by `event.enrichment`; copies count too, and rows as of `newer`."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Rows for which a reference table could not be asked, likewise; they are filled later."""
 
     @property
     def total(self) -> Account:
@@ -78,11 +82,12 @@ class BatchReport:
         """One readable line for the run's log."""
         total = self.total
         ranges = ", ".join(f"{item.partition}:{item.start}..{item.end}" for item in self.ranges)
+        lacking = "".join(f"; {name} missing for {counted(rows, 'row')}" for name, rows in sorted(self.missing.items()))
         stages = " ".join(f"{stage} {seconds:.2f}s" for stage, seconds in self.seconds.items())
         late = f"; {sum(self.late.values()):,} of those kept were late" if self.late else ""
         return (
             f"{self.topic} [{ranges}]: {total.read:,} read = {total.kept:,} kept + {total.duplicate:,} duplicate + "
-            f"{total.quarantined:,} quarantined{late}; lag {self.lag_after:,}; {stages}"
+            f"{total.quarantined:,} quarantined{late}{lacking}; lag {self.lag_after:,}; {stages}"
         )
 
 
@@ -176,6 +181,12 @@ class BurstReport:
     """As of the batches."""
     building: Mapping[str, BuildReport] = field(default_factory=dict)
     """Marts that are not built to the end yet, by name."""
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    """As of the batches, and rows filled whose key is not known."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """As of the batches."""
+    filled: Mapping[str, int] = field(default_factory=dict)
+    """Rows that were missing an enrichment and have been filled, by `event.enrichment`."""
 
     @property
     def total(self) -> Account:

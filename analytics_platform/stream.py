@@ -15,6 +15,7 @@ from analytics_platform import breaker, bronze, derive, gold
 from analytics_platform.catchup import behind, catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
+from analytics_platform.enrich import Sources
 from analytics_platform.errors import (
     LakeError,
     OffsetGap,
@@ -26,12 +27,14 @@ from analytics_platform.errors import (
     TopicStopped,
     UnknownTopic,
 )
+from analytics_platform.fill import fill
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import Log, OffsetRange, TopicPlan, TopicState, Watermarks, plan
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Committed, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.reference import load_reference
 from analytics_platform.refetch import batch_metadata
 from analytics_platform.report import BatchReport, BuildReport, BurstReport, MartReport
@@ -43,6 +46,8 @@ from analytics_platform.tally import Tally
 Clock = Callable[[], datetime]
 Planned = Mapping[str, tuple[OffsetRange, ...]]
 
+_RETRY = timedelta(minutes=1)
+"""Before a source is asked again for rows to fill that seemed to be there and said nothing."""
 _PAUSE_S = 0.1
 """Between two looks at topics that have nothing new: three small requests each, so ten looks a second cost little."""
 
@@ -159,8 +164,12 @@ def follow(
     """
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
-    with KafkaLog(settings) as log, SchemaBook(lake, domain.name, settings.registry) as book:
-        burst = _Burst(domain, settings, clock, log, lake, keys, book, on_batch, on_mart, on_build)
+    with (
+        KafkaLog(settings) as log,
+        SchemaBook(lake, domain.name, settings.registry) as book,
+        Lookups(settings.lookups) as lookups,
+    ):
+        burst = _Burst(domain, settings, clock, log, lake, keys, book, lookups, on_batch, on_mart, on_build)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
@@ -176,6 +185,7 @@ class _Burst:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
+    lookups: Lookups
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
     on_build: Callable[[BuildReport], None]
@@ -183,6 +193,9 @@ class _Burst:
     logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
     done: dict[str, dict[int, int]] = field(default_factory=dict)
     last_batch: dict[str, float] = field(default_factory=dict)
+    filled_to: Mapping[str, datetime] = field(default_factory=dict)
+    fills_at: datetime | None = None
+    """When rows are filled again, where the last pass could fill none."""
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.domain.name)
@@ -195,11 +208,12 @@ class _Burst:
         self._refresh_marts()
         while True:
             news = [topic for topic in self.domain.topics if self._micro_batch(topic, goals.get(topic))]
+            filled = self._fill()
             now = self.clock()
-            if news:
+            if news or filled is not None:
                 last_news = now
-            if news or self.tally.building:
-                self._refresh_marts()
+            if news or filled is not None or self.tally.building:
+                self._refresh_marts(filled)
             goals = {topic: goal for topic, goal in goals.items() if not self._reached(topic, goal)}
             pending = not set(goals) <= set(self.tally.stopped) or bool(self.tally.building)
             ended = limits.reached(now, now - began, now - last_news, pending=pending)
@@ -294,6 +308,7 @@ class _Burst:
             halted=self.tally.halted,
             keys=self.keys,
             book=self.book,
+            lookups=self.lookups,
             lap=watch.lap,
         )
         self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
@@ -324,6 +339,7 @@ class _Burst:
             book=self.book,
             clock=self.clock,
             halted=self.tally.halted,
+            lookups=self.lookups,
             on_slice=on_slice,
         )
         return done > 0
@@ -345,6 +361,8 @@ class _Burst:
             seconds=watch.stages,
             newer=taken.newer,
             late=taken.late,
+            unknown=taken.unknown,
+            missing=taken.missing,
         )
         self.tally.batch(report)
         self.on_batch(report)
@@ -360,9 +378,28 @@ class _Burst:
             except (ReferenceRefused, LakeError) as error:
                 self.tally.broken[f"reference.{contract.name}"] = str(error)
 
-    def _refresh_marts(self) -> None:
+    def _fill(self) -> gold.Rewritten | None:
+        """Fill some rows that are missing an enrichment; what marts have to be told of it, None where there is nothing."""
+        now = self.clock()
+        if self.fills_at is not None and now < self.fills_at:
+            return None
+        try:
+            sources = Sources(self.lake, self.domain, self.lookups)
+            done = fill(sources, max_rows=self.settings.batch_rows, now=now, after=self.filled_to)
+        except SchemaChanged:  # its topic is stopped for it, and says so
+            self.fills_at = now + _RETRY
+            return None
+        self.filled_to = {} if done is None else done.after
+        self.fills_at = now + _RETRY if done is not None and done.stuck else None
+        if done is None or not done.rows:
+            return None
+        self.tally.filled.update(done.rows)
+        self.tally.unknown.update(done.unknown)
+        return done.rewritten
+
+    def _refresh_marts(self, rewritten: gold.Rewritten | None = None) -> None:
         pace = gold.Pace(self.settings.batch_rows, _BUILDING)
-        for done in gold.refresh(self.lake, self.domain, self.logs, pace=pace):
+        for done in gold.refresh(self.lake, self.domain, self.logs, rewritten=rewritten, pace=pace):
             title = gold.spec(done.mart).title
             self.tally.building.pop(done.mart.name, None)
             if done.error is not None:

@@ -30,6 +30,9 @@ class Tally:
     newer: Sights = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)
     building: dict[str, BuildReport] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
 
     def batch(self, report: BatchReport) -> None:
         """Add one micro-batch."""
@@ -49,6 +52,8 @@ class Tally:
         self.size_bytes += report.size_bytes
         self.newer = together([self.newer, report.newer])
         self.late.update(report.late)
+        self.unknown.update(report.unknown)
+        self.missing.update(report.missing)
 
     def mart(self, report: MartReport) -> None:
         """Add one update of a mart."""
@@ -80,4 +85,7 @@ class Tally:
             newer=self.newer,
             late=dict(self.late),
             building=dict(self.building),
+            unknown=dict(self.unknown),
+            missing=dict(self.missing),
+            filled=dict(self.filled),
         )

@@ -187,6 +187,71 @@ MORE_MARTS = {
     ),
 }
 """Beside the two that every shop has: windows that overlap, and marts that read marts."""
+SESSION_MARTS = {
+    # Of one sender, orders and cancellations together.
+    "visits": (
+        """\
+      - {name: began, logicalType: timestamp, required: true, primaryKey: true, primaryKeyPosition: 1, logicalTypeOptions: {timezone: true}}
+      - {name: source, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 2}
+      - {name: ended, logicalType: timestamp, required: true, logicalTypeOptions: {timezone: true}}
+      - {name: orders, logicalType: integer, required: true}
+      - {name: cancelled, logicalType: integer, required: true}""",
+        """{column: began, gap: 30m, by: [source],
+      timeFields: {order_placed: occurred_at, order_cancelled: occurred_at}}""",
+        """WITH events AS (
+            SELECT _session, source, occurred_at, 1 AS placed FROM silver.order_placed
+            UNION ALL
+            SELECT _session, source, occurred_at, 0 AS placed FROM silver.order_cancelled
+        )
+        SELECT _session AS began, source, max(occurred_at) AS ended,
+            CAST(sum(placed) AS bigint) AS orders, CAST(sum(1 - placed) AS bigint) AS cancelled
+        FROM events GROUP BY ALL""",
+    ),
+    # By two columns, several rows a session, and none of a session without a mug or a pen.
+    "streaks": (
+        """\
+      - {name: source, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1}
+      - {name: cents, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 2}
+      - {name: began, logicalType: timestamp, required: true, primaryKey: true, primaryKeyPosition: 3, logicalTypeOptions: {timezone: true}}
+      - {name: product, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 4}
+      - {name: orders, logicalType: integer, required: true}""",
+        "{column: began, gap: 1h, by: [source, cents], timeFields: {order_placed: placed_at}}",
+        """SELECT source, cents, _session AS began, product, count(*) AS orders
+        FROM silver.order_placed WHERE product IN ('mug', 'pen') GROUP BY ALL""",
+    ),
+    "days_of_visits": (
+        _COUNTED.format(start="day", kind="date"),
+        "{column: day, size: 1d, timezone: America/New_York}",
+        """SELECT window_starts(began)[1] AS day, CAST(sum(orders) AS bigint) AS orders, count(*) AS cents
+        FROM gold.visits GROUP BY day""",
+    ),
+}
+"""Marts whose windows are sessions, and one above."""
+_ASOF_SQL = """\
+WITH priced AS (
+    SELECT occurred_at, max(cents) AS cents FROM silver.order_placed GROUP BY occurred_at
+),
+cancelled AS (
+    SELECT gone.occurred_at, CASE WHEN gone.occurred_at - priced.occurred_at <= INTERVAL {back} THEN cents END AS cents
+    FROM silver.order_cancelled AS gone ASOF LEFT JOIN priced ON gone.occurred_at >= priced.occurred_at
+)
+SELECT {column}, count(*) AS orders, CAST(coalesce(sum(cents), 0) AS bigint) AS cents
+FROM cancelled, unnest(window_starts(occurred_at)) AS starts({column}) GROUP BY {column}
+"""
+_ASOF_FIELDS = "timeFields: {{order_cancelled: occurred_at, order_placed: {{field: occurred_at, lookback: {back}}}}}"
+AS_OF = {
+    name: (
+        _COUNTED.format(start=column, kind=kind),
+        f"{{column: {column}, {cut}, {_ASOF_FIELDS.format(back=back)}}}",
+        _ASOF_SQL.format(column=column, back=sql_back),
+    )
+    for name, column, kind, cut, back, sql_back in (
+        ("hours_as_of", "hour", "timestamp", "size: 1h, timezone: UTC", "3h", "3 HOURS"),
+        ("six_hours_as_of", "hour", "timestamp", "size: 6h, hop: 2h, timezone: UTC", "150m", "150 MINUTES"),
+        ("days_as_of", "day", "date", "size: 1d, timezone: America/New_York", "30h", "30 HOURS"),
+    )
+}
+"""Cancellations with the dearest of the orders that were placed at the latest moment before each."""
 PRODUCTS = "product,title\nmug,Mug\npen,Pen\n"
 
 
@@ -202,15 +267,16 @@ def domain(
     products: str = PRODUCTS,
     breaker: str = "",
     patch: str = "",
+    enrich: str = "",
 ) -> Domain:
     """The shop's contracts, changed; loaded as any other, from a folder that stays until the tests end."""
     folder = TemporaryDirectory(prefix="shop-")
     _FOLDERS.append(folder)
     root = Path(folder.name)
-    _write(root, events, most_cents, extra, breaker)
+    _write(root, events, most_cents, extra, {"quarantine": breaker, "enrich": enrich})
     if patch:
         _file(root, "order_placed/fix.patch.yaml", patch)
-    sqls = {name: sql for name, (_, _, sql) in MORE_MARTS.items()}
+    sqls = {name: sql for name, (_, _, sql) in (MORE_MARTS | SESSION_MARTS | AS_OF).items()}
     sqls |= {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
     for name in marts:
         _write_mart(root, name, sqls[name], cancels="order_cancelled" in events)
@@ -222,7 +288,7 @@ def domain(
 _FOLDERS: list[TemporaryDirectory[str]] = []
 
 
-def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, breaker: str) -> None:
+def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, policies: Mapping[str, str]) -> None:
     by_order = "[order_id, placed_at], timeField: placed_at"
     window = "slaProperties: [{property: dedupeWindow, value: 2, unit: d}]"
     known = {
@@ -232,8 +298,11 @@ def _write(root: Path, events: Sequence[str], most_cents: int, extra: str, break
     }
     for name in events:
         topic, fields, sla, by = known[name]
-        policy = f"  - {{property: quarantine, vendor: analytics_platform, value: {breaker}}}\n"
-        policy = policy if breaker and name == "order_placed" else ""
+        policy = "".join(
+            f"  - {{property: {kind}, vendor: analytics_platform, value: {value}}}\n"
+            for kind, value in policies.items()
+            if value and name == "order_placed"
+        )
         text = _EVENT.format(name=name, version="1.0.0", topic=topic, fields=fields, sla=sla, by=by, quarantine=policy)
         _file(root, f"{name}/1.0.0.odcs.yaml", text)
 
@@ -247,7 +316,7 @@ def _write_mart(root: Path, name: str, sql: str, *, cancels: bool) -> None:
             "{column: day, size: 1d, timezone: America/New_York, timeFields: {order_placed: placed_at}}",
         ),
     }
-    fields, window = windows[name] if name in windows else MORE_MARTS[name][:2]
+    fields, window = windows[name] if name in windows else (MORE_MARTS | SESSION_MARTS | AS_OF)[name][:2]
     _file(root, f"marts/{name}.odcs.yaml", _MART.format(name=name, version="1.0.0", fields=fields, window=window))
     _file(root, f"marts/{name}.sql", sql)
 

@@ -7,13 +7,15 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import pytest
 
+from analytics_platform.enrich import Sources
+from analytics_platform.fill import fill
 from analytics_platform.kafka.embedded import EmbeddedBroker
 from analytics_platform.kafka.produce import Record, Sender
 from analytics_platform.lake.history import commit_infos
@@ -22,6 +24,8 @@ from analytics_platform.rebuild import rebuild
 from analytics_platform_tests import shop
 from analytics_platform_tests.burst import AFTER, BEFORE, NEVER, PRELOAD, burst, settings
 from analytics_platform_tests.shop import Shop
+from analytics_platform_tests.test_enrich import facts, load
+from analytics_platform_tests.test_fill import READS_TITLES
 
 ROWS = 160
 """Records sent; about two micro-batches of orders and one of views."""
@@ -38,15 +42,16 @@ class World:
     undisturbed: Shop
     processes: ForkServerContext
 
-    def run(self, lake: Path, die: str = NEVER) -> int | None:
+    def run(self, lake: Path, die: str = NEVER, **rest: object) -> int | None:
         """One burst, to its end or death; returns its exit code."""
-        process = self.start(lake, die)
+        process = self.start(lake, die, **rest)
         process.join(timeout=60)
         return process.exitcode
 
     def start(self, lake: Path, die: str = NEVER, **rest: object) -> ForkServerProcess:
         of = settings(lake, self.servers, BATCH_ROWS)
-        process = self.processes.Process(target=burst, args=(self.undisturbed.domain, of, die), kwargs=rest)
+        domain = rest.pop("domain", self.undisturbed.domain)
+        process = self.processes.Process(target=burst, args=(domain, of, die), kwargs=rest)
         process.start()
         return process
 
@@ -160,3 +165,25 @@ def test_two_bursts_at_once(world: World, tmp_path: Path) -> None:
     assert [process.exitcode for process in both] == [0, 0]
     assert world.run(lake) == 0  # a mart that lost the race is brought up to date
     world.is_exact(lake)
+
+
+def test_killed_while_rows_are_filled(world: World, tmp_path: Path) -> None:
+    """A table that stands gets an enrichment; whoever fills it dies at every effect on a table."""
+    lake, deaths = tmp_path / "lake", 0
+    assert world.run(lake) == 0
+    of = replace(world.shop(lake), domain=READS_TITLES)
+    while True:
+        code = world.run(lake, AFTER if deaths % 2 else BEFORE, domain=READS_TITLES)
+        if code == 0 and fill(Sources(of.lake, READS_TITLES), max_rows=BATCH_ROWS, now=datetime.now(UTC)) is None:
+            break
+        deaths += code == -signal.SIGKILL
+        assert deaths < 100
+    assert deaths > 4
+    whole = Shop(tmp_path / "whole", world.undisturbed.values, READS_TITLES)
+    load(whole)
+    whole.take_all()
+    found, expected = facts(of), facts(whole)
+    for title in ("silver.order_placed", "gold.sales_daily", "gold.sales_hourly", "gold.days_of_hours"):
+        assert shop.ordered(found[title].select(expected[title].columns)).equals(expected[title]), title
+    once_each = of.silver("order_placed")["idempotency_key"]
+    assert not once_each.is_duplicated().any()

@@ -21,14 +21,16 @@ HOMES = {
     "duckdb": ("duck.py",),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
+    "httpcore2": ("lookup/",),
 }
 
 LEVELS = (
     ("errors", "stopwatch"),
-    ("keyring",),
+    ("keyring", "variable"),
+    ("lookup_settings",),
     ("settings",),
     ("duck", "kafka"),
-    ("parquet", "contract", "lake", "revision", "outgoing"),
+    ("parquet", "contract", "lake", "revision", "outgoing", "lookup"),
     (
         "report",
         "bronze",
@@ -43,7 +45,8 @@ LEVELS = (
         "watermark",
     ),
     ("tally", "alert", "quarantine", "silver", "reference", "refetch", "produce"),
-    ("derive", "gold", "selection", "breaker"),
+    ("enrich", "gold", "selection", "breaker"),
+    ("derive", "fill"),
     ("catchup", "subject"),
     ("stream", "rebuild", "gaps", "query", "usage", "lateness", "replay", "resume"),
     ("status", "doctor", "impact", "pages", "forget"),

@@ -26,7 +26,7 @@ from analytics_platform.contract.model import Deprecation, EventContract
 from analytics_platform.contract.newer import Sights, sights, together
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA, Rejected, rejected_frame
-from analytics_platform.contract.schema import LINEAGE_SCHEMA, PATCH, WATERMARK, silver_schema
+from analytics_platform.contract.schema import LINEAGE_SCHEMA, PATCH, WATERMARK, row_schema
 from analytics_platform.contract.unframe import Unframed, unframed, wires
 from analytics_platform.contract.wire import header_fields
 from analytics_platform.errors import AccountingBroken
@@ -53,7 +53,7 @@ class Decoded:
     """Every record given is either a row of one of `rows` or one of `rejected`."""
 
     rows: dict[str, pl.DataFrame]
-    """For every event type of the contracts, also without rows: the columns of `silver_schema`, in the order of the
+    """For every event type of the contracts, also without rows: the columns of `row_schema`, in the order of the
     records. Rows of several versions stand together, each naming its own in `_contract`."""
     rejected: pl.DataFrame
     """REJECT_SCHEMA, by partition and offset."""
@@ -292,7 +292,7 @@ def _registered(batch: pl.DataFrame, connection: duck.DuckDBPyConnection) -> Ite
 
 def _together(frames: Sequence[pl.DataFrame], versions: Sequence[EventContract]) -> pl.DataFrame:
     """The rows of all versions of one event type, in the order of the records."""
-    schema = silver_schema(versions)
+    schema = row_schema(versions)
     # What the record does not say of itself is added by whoever mends it or takes it in.
     later = [pl.lit(None, schema[one.name]).alias(one.name) for one in (PATCH, WATERMARK) if one.name in schema]
     frames = [frame.with_columns(later) for frame in frames]

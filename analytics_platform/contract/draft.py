@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analytics_platform.contract.complaint import Complaint
+from analytics_platform.contract.enrich_source import with_columns
 from analytics_platform.contract.event import check_rules, check_topic, check_versions, event_of
 from analytics_platform.contract.header import VERSION
 from analytics_platform.contract.mart import check_mart, mart_of, with_inputs
@@ -232,6 +233,11 @@ def _check_together(draft: Draft) -> None:
             topics[pairs[0][1].topic] += pairs
     for pairs in topics.values():
         check_topic(pairs)
+    references = {item.name: item for source, item in draft.references if not source.complaints}
+    for name, pairs in versions.items():
+        if f"silver.{name}" not in draft.broken:
+            versions[name] = with_columns(pairs, references, draft.broken)
+    draft.events = [pair for pairs in versions.values() for pair in pairs]
     for name, pairs in versions.items():
         if any(source.complaints for source, _ in pairs):
             draft.broken.add(f"silver.{name}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from analytics_platform.contract.breaker import quarantine_of
 from analytics_platform.contract.complaint import one_of, shown
+from analytics_platform.contract.enrich_source import enrichments_of
 from analytics_platform.contract.envelope import envelope_of
 from analytics_platform.contract.field import fields_of
 from analytics_platform.contract.header import agreed, header_of, schema_of
@@ -68,6 +69,7 @@ def event_of(source: Source, domain: str, name: str, version: str) -> EventContr
         cloudevents=envelope.cloudevents,
         generate_trace_id=envelope.generate_trace_id,
         wire=_wire(ours(source.root, "wire")),
+        enrichments=enrichments_of(ours(source.root, "enrich"), by_name),
     )
     _check_wire(ours(source.root, "wire"), contract)
     return contract

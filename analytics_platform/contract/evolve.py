@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from analytics_platform.contract.difference import Difference, Verdict
+from analytics_platform.contract.enrich_change import enrichment_changes
 from analytics_platform.contract.envelope_change import envelope_changes
 from analytics_platform.contract.loosen import rule_changes
 from analytics_platform.contract.model import (
@@ -49,6 +50,7 @@ def compare(old: EventContract, new: EventContract, today: date) -> tuple[Differ
         *_promises(old, new),
         *fields.compare(old.fields, new.fields, ""),
         *_row_rules(old, new),
+        *enrichment_changes(old, new),
         *_service(old, new, today),
         *_cosmetic(old, new),
     )
@@ -89,6 +91,8 @@ def compare_tables(
 
 
 def _window_said(window: Window) -> str:
+    if window.session is not None:
+        return f"sessions by {', '.join(window.session.by)} with gaps of at most {window.session.gap}"
     every = "" if window.hop is None else f" every {window.hop}"
     return f"{window.size}{every} in {window.timezone}"
 

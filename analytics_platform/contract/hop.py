@@ -12,8 +12,11 @@ _DAY = timedelta(days=1)
 def function_sql(window: Window) -> str:
     """Makes `window_starts(x)`: the starts of all windows that an instant, or a day, falls into, the latest first.
 
-    A list of dates where windows begin daily, else of timestamps. Of tumbling windows it has one item.
+    A list of dates where windows begin daily, else of timestamps. Of tumbling windows it has one item. Where windows are
+    sessions there is no such function, since a row alone does not say in which it is.
     """
+    if window.session is not None:
+        return f"DROP MACRO IF EXISTS {FUNCTION}"
     count, made = window.overlap, f"CREATE OR REPLACE TEMP MACRO {FUNCTION}"
     if window.step == _DAY:
         # One function for both types: DuckDB (2.0) loses its way where a function with typed parameters stands in UNNEST.

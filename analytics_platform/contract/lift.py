@@ -17,7 +17,7 @@ from analytics_platform.contract.expression import computed
 from analytics_platform.contract.model import EventContract
 from analytics_platform.contract.reason import Reason
 from analytics_platform.contract.reject import REJECT_SCHEMA
-from analytics_platform.contract.schema import polars_type, silver_schema
+from analytics_platform.contract.schema import polars_type, row_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def lift(
     for step in steps:
         assert step.upcast is not None  # noqa: S101 - filtered just above
         assert connection is not None  # noqa: S101 - opened just above
-        before = silver_schema([one for one in versions if one.major == step.upcast.major])
+        before = row_schema([one for one in versions if one.major == step.upcast.major])
         rows, failed = _cast(rows, step, step.upcast.fields, before, connection)
         if failed.height:
             rejected.append(_failed(failed, step, str(label)))

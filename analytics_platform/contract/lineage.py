@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.contract.schema import reference_columns, silver_schema
+from analytics_platform.contract.schema import SESSION, reference_columns, silver_schema
 
 
 class Source(NamedTuple):
@@ -44,18 +44,26 @@ def column_lineage(domain: Domain, mart: MartContract) -> Mapping[str, tuple[Sou
         for leaf in node.walk():
             if not leaf.downstream and isinstance(leaf.source, exp.Table):
                 column = leaf.name.rpartition(".")[2].strip('"')
-                sources.add(Source(leaf.source.db, leaf.source.name, column))
+                sources.add(_own(Source(leaf.source.db, leaf.source.name, column), mart))
         known = {one for one in sources if one.column in schema.get(one.layer, {}).get(one.table, {})}
         found[field.name] = tuple(sorted(known))
     return found
 
 
+def _own(source: Source, mart: MartContract) -> Source:
+    """Where the platform says which session a row is of: the time that it says so by."""
+    if source.layer == "silver" and source.column == SESSION.name:
+        return source._replace(column=mart.window.time_fields[source.table])
+    return source
+
+
 def _schema(domain: Domain, mart: MartContract) -> dict[str, dict[str, dict[str, str]]]:
     """By layer and table, the columns; their types are of no account."""
+    session = [] if mart.window.session is None else [SESSION.name]
     marts = {one.name: one for one in domain.marts}
     references = {one.name: one for one in domain.references}
     columns = {
-        "silver": {name: list(silver_schema(domain.versions_of(name))) for name in mart.silver_inputs},
+        "silver": {name: [*silver_schema(domain.versions_of(name)), *session] for name in mart.silver_inputs},
         "reference": {
             name: [one.name for one in reference_columns(references[name])] for name in mart.reference_inputs
         },

@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from analytics_platform.contract.complaint import Complaint, one_of, shown
 from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
-from analytics_platform.contract.model import NAME, PERSONAL, Field, LogicalType, MartContract, Window
+from analytics_platform.contract.lookback import lookbacks_of, refuse_lookbacks, time_field
+from analytics_platform.contract.model import NAME, PERSONAL, LogicalType, MartContract, Window
 from analytics_platform.contract.reference import primary_key
+from analytics_platform.contract.session import check_session, session_of
 from analytics_platform.contract.source import MAX_BYTES, Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
 from analytics_platform.contract.vendor import check_keys, ours
@@ -43,7 +45,7 @@ def mart_of(source: Source, sql_file: str, domain: str, name: str) -> MartContra
         header=header,
         fields=fields,
         grain=grain,
-        window=_window(ours(source.root, "window"), schema, fields, grain),
+        window=_window(ours(source.root, "window"), schema, grain),
         sql=content.decode("utf-8", errors="replace"),
         sql_path=path,
         silver_inputs=(),
@@ -72,13 +74,15 @@ def check_mart(
 
     `marts`: those that it reads, among others.
     """
-    for name in mart.gold_inputs:
+    if mart.window.session is not None:
+        check_session(ours(source.root, "window"), mart, bench)
+    for name in mart.gold_inputs if mart.window.session is None else ():
         other = marts[name].window
         if other.step == DAY and (mart.window.step < DAY or mart.window.timezone != other.timezone):
             allowed = f"are days in {other.timezone}, as those of gold.{name}, which it reads"
             ours(source.root, "window")["timezone"].refuse(allowed, f"windows in {mart.window.timezone}")
     try:
-        columns = bench.columns(mart.sql, mart.window)
+        columns = bench.columns(mart.sql, mart.window, () if mart.window.session is None else mart.silver_inputs)
     except SqlRefused as refused:
         _complain(source, sql_file, refused)
         return
@@ -115,7 +119,9 @@ def _content(path: Path, sql_file: str, source: Source) -> bytes:
     return content
 
 
-def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[str, ...]) -> Window:
+def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
+    if "gap" in node:
+        return _sessions(node, schema, grain)
     if not check_keys(node, ("column", "size", "timezone"), ("hop", "timeFields", "finalAfter", "late")):
         return Window("", DAY, "UTC", {})
     size, hop = _lengths(node)
@@ -127,34 +133,52 @@ def _window(node: Node, schema: Node, fields: tuple[Field, ...], grain: tuple[st
         zone.refuse(
             "is UTC for windows shorter than a day" if hop is None else "is UTC where windows do not begin daily"
         )
-    column = node["column"]
-    kinds = {field.name: field.type for field in fields}
+    expected = LogicalType.DATE if step == DAY else LogicalType.TIMESTAMP
+    of = f"window of {node['size'].value}" + ("" if hop is None else f" that begins every {node['hop'].value}")
+    _check_column(node["column"], schema, grain, expected, f"a {of}")
+    settle = duration_of(node["finalAfter"]) or timedelta(0)
+    lookbacks = lookbacks_of(node["timeFields"], size, step)
+    overlaps = hop is not None or bool(lookbacks)
+    return Window(
+        node["column"].text,
+        size,
+        zone.text,
+        _time_fields(node["timeFields"]),
+        hop,
+        settle,
+        keeps=_keeps(node["late"], overlaps=overlaps, has_rows=node["timeFields"].value is not None),
+        lookbacks=lookbacks,
+    )
+
+
+def _sessions(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
+    check_keys(node, ("column", "gap", "by"), ("timeFields", "finalAfter"))
+    _check_column(node["column"], schema, grain, LogicalType.TIMESTAMP, "a session")
+    session = session_of(node, schema, grain)
+    settle = duration_of(node["finalAfter"]) or timedelta(0)
+    times = _time_fields(node["timeFields"])
+    refuse_lookbacks(node["timeFields"])
+    return Window(node["column"].text, timedelta(0), "UTC", times, None, settle, session=session)
+
+
+def _check_column(column: Node, schema: Node, grain: tuple[str, ...], expected: LogicalType, of: str) -> None:
+    """Complain where the window's column is not of the grain, of another type, or not fit to stand in a log."""
+    kinds = {item["name"].text: item["logicalType"] for item in schema["properties"]}
     if grain and column.value is not None and column.value not in grain:
         column.refuse(one_of(grain, column.value, "the primary key"))
-    elif column.text in kinds:
-        expected = LogicalType.DATE if step == DAY else LogicalType.TIMESTAMP
-        if kinds[column.text] is not expected:
-            position = next(item for item in schema["properties"] if item["name"].value == column.value)
-            of = f"of {node['size'].value}" + ("" if hop is None else f" that begins every {node['hop'].value}")
-            position["logicalType"].refuse(f"is {expected} for the start of a window {of}")
+    elif column.text in kinds and kinds[column.text].value != expected:
+        kinds[column.text].refuse(f"is {expected} for the start of {of}")
     for item in schema["properties"]:
         if item["name"].value == column.value and item["classification"].value in PERSONAL:
             item["classification"].refuse(
                 "are public and internal for the window's column: it stands in the table's log"
             )
-    time_fields = node["timeFields"]
-    if time_fields.value is not None and not isinstance(time_fields.value, dict):
-        time_fields.refuse("is a mapping of silver tables to their timestamps")
-    settle = duration_of(node["finalAfter"]) or timedelta(0)
-    return Window(
-        column.text,
-        size,
-        zone.text,
-        {key: time_fields[key].text for key in time_fields.keys},
-        hop,
-        settle,
-        keeps=_keeps(node["late"], overlaps=hop is not None, has_rows=time_fields.value is not None),
-    )
+
+
+def _time_fields(node: Node) -> dict[str, str]:
+    if node.value is not None and not isinstance(node.value, dict):
+        node.refuse("is a mapping of silver tables to their timestamps")
+    return {key: time_field(node[key]).text for key in node.keys}
 
 
 def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:
@@ -162,7 +186,8 @@ def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:
     if node.value not in (None, "restate", "keep"):
         node.refuse(one_of(("restate", "keep"), node.value))
     if node.value == "keep" and overlaps:
-        node.refuse("is restate where windows overlap: a row may be late for one window and in time for another")
+        why = "a row may be late for one window and in time for another"
+        node.refuse(f"is restate where windows overlap or see rows from before them: {why}")
     elif node.value == "keep" and not has_rows:
         node.refuse("is restate for a mart over marts alone: what those keep out never comes here")
     return bool(node.value == "keep")
@@ -231,6 +256,8 @@ def _check_time_fields(node: Node, mart: MartContract, bench: Bench, sql_name: s
         if name not in mart.silver_inputs:
             node[name].refuse(one_of(mart.silver_inputs, name, f"the silver tables {sql_name} reads"), shown(name))
             continue
-        timestamps = bench.timestamps("silver", name)
-        if node[name].value not in timestamps:
-            node[name].refuse(one_of(timestamps, node[name].value, f"the required timestamps of silver.{name}"))
+        timestamps, chosen = bench.timestamps("silver", name), time_field(node[name])
+        if chosen.value not in timestamps:
+            chosen.refuse(one_of(timestamps, chosen.value, f"the required timestamps of silver.{name}"))
+    if mart.silver_inputs and not mart.gold_inputs and set(mart.silver_inputs) <= set(mart.window.lookbacks):
+        node.refuse("is a table without: its rows say which windows there are", "a lookback for every table")

@@ -239,6 +239,43 @@ class Header:
     """sha256 (hex) of the file's bytes, and of its SQL's for a mart."""
 
 
+class Unknown(StrEnum):
+    """What becomes of a row whose key a source does not know: it stays, without the columns, or goes to quarantine."""
+
+    NOTHING = "nothing"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """Columns that silver takes from a reference table or an outside service, see docs/enrichment.md."""
+
+    name: str
+    reference: str | None
+    """The reference table, of the same domain; None where a service is asked."""
+    on: Mapping[str, str]
+    """The event's fields that hold the key, by the table's own column; of a service each by its own name, in order."""
+    take: Mapping[str, str]
+    """What silver calls the columns it takes, by the table's own column; of a service by the answer's member."""
+    as_of: str = "occurred_at"
+    """The timestamp at which a row of a table with history must have been valid."""
+    unknown: Unknown = Unknown.NOTHING
+    columns: tuple[Field, ...] = ()
+    """The columns taken, as silver has them; empty where the contract was read without its domain."""
+    lookup: str | None = None
+    """The service that is asked, as the settings name it; None where it is a table."""
+
+    @property
+    def source(self) -> str:
+        """Where the columns come from, in words."""
+        return f"the lookup {self.lookup}" if self.reference is None else f"reference.{self.reference}"
+
+    @property
+    def enriched_at(self) -> str:
+        """The column that says since when a row has what the source knew of it; null while nobody could ask."""
+        return f"{self.name}_enriched_at"
+
+
 @dataclass(frozen=True, slots=True)
 class Watermark:
     """How an event type's time goes on: up to the newest `occurred_at` there was, less what may still come late."""
@@ -289,6 +326,8 @@ class EventContract:
     """How producers write it."""
     patches: tuple[Patch, ...] = ()
     """Those of the event, by name: the same for every version."""
+    enrichments: tuple[Enrichment, ...] = ()
+    """The newest version's count, for rows of all."""
 
     @property
     def name(self) -> str:
@@ -333,12 +372,22 @@ class ReferenceContract:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """Windows that begin and end with the rows themselves: those of one key with no more than a gap from each to the next."""
+
+    gap: timedelta
+    """Two rows that are exactly so far apart are still of one session."""
+    by: tuple[str, ...]
+    """The key: columns of every silver input, and of the mart's grain."""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`.
+    """How a mart cuts time: windows of `size` that begin every `hop`, aligned in `timezone`, or sessions.
 
     `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date where they begin daily).
     `time_fields` names, for each silver input, the timestamp by which its rows fall into windows; rows of another mart
-    fall by the start of their own window.
+    fall by the start of their own window. Rows of an input in `lookbacks` count in windows after their own as well.
     """
 
     column: str
@@ -352,6 +401,10 @@ class Window:
     another time than `occurred_at`, they rightly come later than the window's end."""
     keeps: bool = False
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
+    session: Session | None = None
+    """Where windows are sessions: then `size` is nothing, and `timezone` UTC."""
+    lookbacks: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long before the start of a window its rows of a silver input begin, for as-of joins; others begin with it."""
 
     @property
     def step(self) -> timedelta:
@@ -361,7 +414,11 @@ class Window:
     @property
     def overlap(self) -> int:
         """How many windows an instant falls into."""
-        return self.size // self.step
+        return 1 if self.session is not None else self.size // self.step
+
+    def lookback(self, name: str) -> timedelta:
+        """How long before the start of a window its rows of a silver input begin."""
+        return self.lookbacks.get(name, timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)

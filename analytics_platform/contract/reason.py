@@ -1,7 +1,8 @@
 """Why a record was quarantined: a closed list, explained for readers in docs/quarantine.md.
 
 A code is what people filter, count and alert on, so a code once released keeps its name and its meaning.
-Codes stand in the order in which they can be found out: bytes, frame, JSON, envelope, fields, rules, key.
+Codes stand in the order in which they can be found out: bytes, frame, JSON, envelope, fields, rules, key, and what the
+row refers to.
 """
 
 from enum import StrEnum
@@ -64,5 +65,10 @@ class Reason(StrEnum):
     UPCAST_FAILED = (
         "upcast_failed",
         "The row of an older major version does not fit the newer one after its up-cast.",
+        False,
+    )
+    UNKNOWN_REFERENCE = (
+        "unknown_reference",
+        "A reference table that the contract asks does not know the row's key, and the contract wants it to.",
         False,
     )

@@ -179,6 +179,14 @@ WATERMARK = Column(
 )
 """The last column of silver tables whose event has a watermark."""
 
+SESSION = Column(
+    "_session",
+    INSTANT,
+    required=True,
+    description="Where windows are sessions: when the first row of the row's session was.",
+)
+"""What the SQL of a mart of sessions sees behind the columns of its silver tables; it stands in no table."""
+
 FINALITY = (
     Column(
         "_status",
@@ -199,7 +207,15 @@ FINALITY = (
 
 
 def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
-    """The columns of an event's silver table.
+    """The columns of an event's silver table: those of its rows, and behind the event's own what the newest version takes from elsewhere."""
+    columns = row_columns(versions)
+    own = len(columns) - len(LINEAGE) - sum(one in columns for one in (PATCH, WATERMARK))
+    newest = max(versions, key=lambda contract: contract.order)
+    return (*columns[:own], *enrichment_columns(newest), *columns[own:])
+
+
+def row_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
+    """The columns of an event's rows before they are enriched, lineage last.
 
     Args:
         versions: Its contracts; later ones describe the columns they have, columns (and fields of objects) that only
@@ -224,6 +240,24 @@ def silver_columns(versions: Sequence[EventContract]) -> tuple[Column, ...]:
     patch = (PATCH,) if any(contract.patches for contract in versions) else ()
     watermark = (WATERMARK,) if any(contract.watermark for contract in versions) else ()
     return (*own, *LINEAGE, *patch, *watermark)
+
+
+def enrichment_columns(contract: EventContract) -> tuple[Column, ...]:
+    """The columns that silver has from elsewhere, each enrichment's own time last; all are null where nothing is known."""
+    return tuple(
+        column
+        for item in contract.enrichments
+        for column in (
+            *(_column(field, required=False) for field in item.columns),
+            Column(
+                item.enriched_at,
+                INSTANT,
+                required=False,
+                description=f"Since when the row has what {item.source} knew of it, if anything; null "
+                "while nobody could ask.",
+            ),
+        )
+    )
 
 
 def together(field: Field, older: Field) -> Field:
@@ -269,6 +303,11 @@ def polars_type(field: Field) -> DataType:
 def silver_schema(versions: Sequence[EventContract]) -> dict[str, DataType]:
     """Names and types of an event's silver table, lineage last; see `silver_columns`."""
     return schema_of(silver_columns(versions))
+
+
+def row_schema(versions: Sequence[EventContract]) -> dict[str, DataType]:
+    """Names and types of an event's rows before they are enriched; see `row_columns`."""
+    return schema_of(row_columns(versions))
 
 
 BRONZE_SCHEMA = schema_of(BRONZE)

@@ -22,6 +22,7 @@ from analytics_platform.contract.model import (
     Window,
 )
 from analytics_platform.contract.schema import (
+    SESSION,
     polars_schema,
     reference_columns,
     schema_of,
@@ -114,19 +115,27 @@ class Bench:
             raise SqlRefused(f"the table {name}", "is a table whose contract is right", is_consequence=True)
         return [_split(name) for name in sorted(names)]
 
-    def columns(self, sql: str, window: Window) -> dict[str, str]:
+    def columns(self, sql: str, window: Window, in_sessions: Sequence[str] = ()) -> dict[str, str]:
         """Names and DuckDB types of the columns that the SQL of a mart with such windows returns over empty tables.
+
+        `in_sessions`: names of silver tables that say of each row which session it is of.
 
         Raises:
             SqlRefused: DuckDB does not run it, or it names a column twice.
         """
         self._connection.execute(function_sql(window))
+        self._connection.execute("BEGIN")
         try:
+            for name in in_sessions:
+                table, column = duck.identifier(name), duck.identifier(SESSION.name)
+                self._connection.execute(f"ALTER TABLE silver.{table} ADD COLUMN {column} TIMESTAMPTZ")
             result = self._connection.execute(sql)
             names, kinds = _columns_of(result)
             result.fetchall()
         except duck.Error as error:
             raise _refused(error) from error
+        finally:
+            self._connection.execute("ROLLBACK")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise SqlRefused(f"the column {twice[0]} twice", "is each column once")
@@ -213,6 +222,10 @@ class Bench:
         names, kinds = _columns_of(self._connection.execute("FROM fields"))
         self._connection.execute("DROP TABLE fields")
         return dict(zip(names, kinds, strict=True))
+
+    def silver(self, name: str) -> Mapping[str, DataType]:
+        """Names and types of the columns of a silver table."""
+        return self._tables[f"silver.{name}"]
 
     def timestamps(self, layer: str, name: str) -> list[str]:
         """Timestamps that every row of a silver table has, and that may stand in a log: not dropped, not classified."""

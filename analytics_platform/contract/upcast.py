@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analytics_platform.contract.complaint import one_of
 from analytics_platform.contract.model import ENVELOPE, EventContract, Field, Upcast
-from analytics_platform.contract.schema import silver_schema
+from analytics_platform.contract.schema import row_schema
 from analytics_platform.contract.source import Node, Source
 from analytics_platform.contract.sql import Bench, SqlRefused
 from analytics_platform.contract.treatment import governing, is_personal, is_treated
@@ -53,7 +53,7 @@ def check_upcasts(versions: Sequence[tuple[Source, EventContract]], bench: Bench
                 )
                 continue
             try:
-                bench.check_expression(silver_schema(before), sql, types[name], "the older version's columns")
+                bench.check_expression(row_schema(before), sql, types[name], "the older version's columns")
                 named = bench.names(sql)
             except SqlRefused as refused:
                 place["fields"][name].refuse(refused.allowed, refused.found)

@@ -31,6 +31,7 @@ _OF_CONTRACT: Mapping[Kind, tuple[str, ...]] = {
         "upcast",
         "subject",
         "wire",
+        "enrich",
     ),
     Kind.REFERENCE: (),
     Kind.MART: ("window",),

@@ -64,6 +64,7 @@ def burst_results(
                 **age,
                 **_late(name, report),
                 **_newer(name, report),
+                **_enrichment(name, report),
                 **_pace(kept, took),
             },
         )
@@ -108,10 +109,11 @@ def burst_line(report: BurstReport) -> str:
     marts = ", ".join(
         f"{name} {counted(mart.windows, 'window')}" for name, mart in sorted(report.marts.items()) if mart.windows
     )
+    filled = ", ".join(f"{name} filled for {counted(rows, 'row')}" for name, rows in sorted(report.filled.items()))
     return (
         f"{report.domain}: {counted(report.batches, 'micro-batch')}, {total.read:,} read = {total.kept:,} kept + "
         f"{total.duplicate:,} duplicate + {total.quarantined:,} quarantined; lag {lag:,}; "
-        f"{marts or 'no mart touched'}; ended: {report.ended}"
+        f"{marts or 'no mart touched'}; {f'{filled}; ' if filled else ''}ended: {report.ended}"
     )
 
 
@@ -135,6 +137,17 @@ def _newer(event: str, report: BurstReport) -> dict[str, float | str]:
     found = {sight: count for sight, count in report.newer.items() if sight.event == event}
     rows = sum(count for sight, count in found.items() if not sight.path)
     return {"newer_version_rows": rows, "newer_versions": "\n".join(sentences(found))} if found else {}
+
+
+def _enrichment(event: str, report: BurstReport) -> dict[str, int]:
+    """How many rows each enrichment did not know, is missing or has filled, as `unknown/plane`; only what there was."""
+    counts = {"unknown": report.unknown, "missing": report.missing, "filled": report.filled}
+    return {
+        f"{what}/{name.removeprefix(f'{event}.')}": count
+        for what, found in counts.items()
+        for name, count in sorted(found.items())
+        if count and name.startswith(f"{event}.")
+    }
 
 
 def _pace(rows: int, took: timedelta) -> dict[str, float]:

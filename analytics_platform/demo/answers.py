@@ -25,6 +25,9 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "gold.carrier_daily": ("day", "carrier"),
     "gold.punctuality_weekly": ("first_day", "carrier"),
     "gold.airport_daily": ("day", "origin"),
+    "gold.delay_by_weather": ("day", "origin", "wind", "precipitation", "visibility"),
+    "gold.aircraft_utilisation": ("day", "model"),
+    "gold.aircraft_rotations": ("rotation_start", "tail_number"),
 }
 """The tables that are answered, each with the columns that identify a row."""
 
@@ -51,16 +54,19 @@ class Answers:
         return sums
 
 
-def answers(reference: Path, first: int | None = None) -> Answers:
+def answers(reference: Path, first: int | None = None, *, among: Sequence[int] | None = None) -> Answers:
     """The tables and marts that the first events must lead to; takes a few seconds and 500 MB for the whole year.
 
     Args:
-        reference: Folder of `airports.parquet` and `airlines.parquet`.
+        reference: Folder of `airports.parquet`, `airlines.parquet` and `planes.parquet`.
         first: How many events, in the order of `events.events`; None is all of them.
+        among: Their numbers in that order, from 1, where it is not simply the first that count; None is all.
     """
     with duck.connect() as connection:
         open_data(connection, reference)
         connection.execute("SET VARIABLE first = $first::BIGINT", {"first": first})
+        connection.register("among", pl.DataFrame({"number": among or []}, schema={"number": pl.Int64}).to_arrow())
+        connection.execute("SET VARIABLE chosen = $chosen::BOOLEAN", {"chosen": among is not None})
         connection.execute(Path(__file__).with_name("answers.sql").read_text(encoding="utf-8"))
         tables = {}
         for table, keys in KEYS.items():

@@ -67,6 +67,8 @@ def finality_of(lake: Lake, domain: Domain, mart: MartContract, before: datetime
     found: dict[str, watermark.Reached] = {}
     witnesses = []
     for name, way in _ways(mart, marts):
+        if any(below.window.session is not None for below in way[:-1]):
+            return Finality(None, timedelta(0), ())  # a session may begin at any time before a row that makes it longer
         versions = domain.versions_of(name)
         declared, table = watermark.declared(versions), lake.newest(silver.spec(versions))
         if declared is None:
@@ -130,15 +132,26 @@ def stamped(rows: pl.DataFrame, mart: MartContract, finality: Finality, late: La
     final = _final(window.ends(starts, cut), finality)
     by_start = late.counted.group_by("start").agg(pl.col("at").max(), pl.len().cast(pl.Int64).alias("late"))
     windows = pl.DataFrame({column: values, "start": starts, "final": final}).join(by_start, on="start", how="left")
-    changed = pl.col("late").is_not_null() & (not cut.keeps)
-    status = pl.when(~pl.col("final")).then(pl.lit(OPEN)).when(changed).then(pl.lit(RESTATED)).otherwise(pl.lit(FINAL))
-    said = windows.select(
-        column,
-        status.alias(STATUS),
-        pl.when(changed & pl.col("final")).then("at").alias(RESTATED_AT),
-        pl.col("late").fill_null(0).alias(LATE_ROWS),
-    )
+    said = windows.select(column, *said_of("final", "at", "late", keeps=cut.keeps))
     return rows.join(said, on=column, how="left", maintain_order="left").cast(schema_of(FINALITY))  # type: ignore[arg-type]
+
+
+def said_of(final: str, at: str, late: str, *, keeps: bool = False) -> list[pl.Expr]:
+    """The columns that say how final a window is, by the names of columns.
+
+    Args:
+        final: Whether the watermark has passed it.
+        at: When the newest late row came; null where none did.
+        late: How many there were; null likewise.
+        keeps: Whether late rows are left out.
+    """
+    changed = pl.col(late).is_not_null() & (not keeps)
+    status = pl.when(~pl.col(final)).then(pl.lit(OPEN)).when(changed).then(pl.lit(RESTATED)).otherwise(pl.lit(FINAL))
+    return [
+        status.alias(STATUS),
+        pl.when(changed & pl.col(final)).then(at).alias(RESTATED_AT),
+        pl.col(late).fill_null(0).alias(LATE_ROWS),
+    ]
 
 
 def _ways(mart: MartContract, marts: Mapping[str, MartContract]) -> list[tuple[str, tuple[MartContract, ...]]]:
@@ -160,6 +173,7 @@ def _candidates(witness: Witness, finality: Finality, covered: Sequence[window.S
         spans = list(covered)
         for mart in reversed(witness.way):
             spans = merged(window.reads(spans, mart.window))
+        spans = merged(window.back(spans, first.window.lookback(witness.name)))
         if not spans:
             return pl.DataFrame()
         near = near.touching(time, spans)
@@ -176,8 +190,9 @@ def _assigned(rows: pl.DataFrame, witness: Witness, settled: timedelta) -> pl.Da
     """The rows once for each window of the mart that they were late for, with its `start`; none that a mart below kept out."""
     found = rows
     at: pl.Expr | str = witness.way[0].window.time_fields[witness.name]
+    lookback = witness.way[0].window.lookback(witness.name)
     for mart in witness.way:
-        windows = window.assigned(found.select(at).to_series(), mart.window)
+        windows = window.assigned(found.select(at).to_series(), mart.window, lookback)
         found = found[windows["place"]].drop("start", strict=False).with_columns(windows["start"])
         is_last = mart is witness.way[-1]
         if is_last or mart.window.keeps:
@@ -185,7 +200,7 @@ def _assigned(rows: pl.DataFrame, witness: Witness, settled: timedelta) -> pl.Da
             too_late = window.ends(found["start"], mart.window) + grace <= found[WATERMARK.name]
             found = found.filter(too_late if is_last else ~too_late.fill_null(value=False))
         found = found.unique([*silver.PLACE, "start"])
-        at = "start"
+        at, lookback = "start", timedelta(0)
     return found
 
 

@@ -10,20 +10,19 @@ makes it start over, so a crash between two tables, a rebuild, or a changed file
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import polars as pl
 
 from analytics_platform import watermark, window
-from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.gold import finality
+from analytics_platform.gold import finality, session_mart
 from analytics_platform.gold.rows import rows_of
+from analytics_platform.gold.session_mart import Read
 from analytics_platform.gold.slicing import rows_in
 from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
 from analytics_platform.gold.table import inside, kind, spec
-from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import TOKEN, Change, Move, commit
 from analytics_platform.lake.files import Pinned, merged, overlap_sql
 from analytics_platform.lake.table import Lake
@@ -98,6 +97,10 @@ def refresh_mart(
         state = state_of(table, lake, domain, mart, logs, rewritten=rewritten)
         if not state.stale and not state.moved and rewritten is None:
             return None
+        if mart.window.session is not None:
+            found = _of_sessions(table, domain, mart, state, rewritten)
+            starts, windows, removed, added = found.starts, found.sessions, *found.differing
+            return found.change(state.progress) if state.behind or found.rows.height or starts is None else None
         starts = starts_of(table, mart, state, rewritten, changed)
         if too_much := starts is None and _is_more(state.sources, most_rows):
             return None
@@ -106,19 +109,8 @@ def refresh_mart(
         rows = rows_of(domain, mart, state.sources, covered, without=late.places if mart.window.keeps else None)
         rows = finality.stamped(rows, mart, state.final, late)
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
-        if covered is None:
-            if rewritten is not None:
-                removed, added = differing(_standing(table, mart, None), rows)
-            return Change(rows, replaces_all=True, progress=state.progress)
-        behind = state.moved or any(state.have[name] != number for name, number in state.fixed.items())
-        if not covered:
-            return Change(rows, progress=state.progress) if behind else None
-        bounds = window.bounds(covered, mart.window.timezone, kind(mart))
-        if rewritten is not None:
-            removed, added = differing(_standing(table, mart, bounds), rows)
-            if not behind and not removed and not added:
-                return None
-        return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress)
+        made, (removed, added) = _change(table, mart, state, rows, covered, compares=rewritten is not None)
+        return made
 
     committed = commit(lake, spec(mart), change)
     if committed.change is None:
@@ -127,6 +119,27 @@ def refresh_mart(
     return MartReport(
         mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
     )
+
+
+def _change(
+    table: Pinned,
+    mart: MartContract,
+    state: "State",
+    rows: pl.DataFrame,
+    covered: Sequence[window.Span] | None,
+    *,
+    compares: bool,
+) -> tuple[Change | None, tuple[int, int]]:
+    """What is written of recomputed rows, and how many rows of each side the other does not have, where that is asked."""
+    bounds = None if covered is None else window.bounds(covered, mart.window.timezone, kind(mart))
+    if bounds is not None and not bounds:
+        return (Change(rows, progress=state.progress) if state.behind else None), (0, 0)
+    differ = differing(_standing(table, mart, bounds), rows) if compares else (0, 0)
+    if bounds is None:
+        return Change(rows, replaces_all=True, progress=state.progress), differ
+    if compares and not state.behind and not any(differ):
+        return None, differ
+    return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress), differ
 
 
 def _is_more(sources: Sources, rows: int | None) -> bool:
@@ -150,6 +163,11 @@ class State:
     def moved(self) -> bool:
         """Whether anything has gone on."""
         return any(self.have[name] != number for name, number in self.moving.items())
+
+    @property
+    def behind(self) -> bool:
+        """Whether the mart has to record anything."""
+        return self.moved or any(self.have[name] != number for name, number in self.fixed.items())
 
     @property
     def progress(self) -> dict[str, int]:
@@ -180,6 +198,18 @@ def state_of(
     return State(sources, final, fixed, moving, have, stale)
 
 
+def _of_sessions(
+    table: Pinned, domain: Domain, mart: MartContract, state: State, rewritten: Rewritten | None
+) -> session_mart.Recomputed:
+    """What becomes of a mart of sessions, which starts over after a rebuild of any of its rows: sessions may have parted."""
+    parted = rewritten is not None and mart.name in rewritten.touched and rewritten.touched[mart.name].len() > 0
+    have = None if state.stale or parted else state.have
+    found = session_mart.recomputed(domain, mart, Read(state.sources, state.final, table.snapshot()), have)
+    if rewritten is None or found.starts is not None:
+        return found
+    return replace(found, differing=differing(_standing(table, mart, None), found.rows))
+
+
 def starts_of(
     table: Pinned,
     mart: MartContract,
@@ -208,8 +238,8 @@ def _seen_before(rewritten: Rewritten | None, fixed: Mapping[str, int]) -> dict[
 
 
 def touched_by(rows: pl.DataFrame, name: str, mart: MartContract) -> pl.Series:
-    """Starts (UTC) of the windows of a mart that some rows of one of its silver inputs fall into."""
-    return window.starts(rows[mart.window.time_fields[name]], mart.window)
+    """Starts (UTC) of the windows of a mart that some rows of one of its silver inputs fall into, or are seen from."""
+    return window.starts(rows[mart.window.time_fields[name]], mart.window, mart.window.lookback(name))
 
 
 def _standing(
@@ -259,13 +289,8 @@ def _touched(
     if rewritten is not None and mart.name in rewritten.touched:
         found.append(rewritten.touched[mart.name])
     for item in inputs:
-        news = {app_id: (have[f"{item.name}:{app_id}"] or 0, end) for app_id, end in item.ends.items()}
-        ranges = [OffsetRange(item.places[app_id][1], *span) for app_id, span in news.items() if span[0] < span[1]]
-        if not ranges:
-            continue
-        log = next(iter(item.places.values()))[0]
-        near = item.snapshot.touching("_offset", [(part.start, part.end) for part in ranges])
-        mine = within(ranges, "_partition", "_offset") & (pl.col("_topic_id") == log.id)
-        times = near.scan().filter(mine).select(pl.col(item.time_field).unique()).collect().to_series()
-        found.append(window.starts(times, mart.window))
+        unseen = item.unseen(have)
+        if unseen is not None:
+            times = unseen.select(pl.col(item.time_field).unique()).collect().to_series()
+            found.append(window.starts(times, mart.window, item.lookback))
     return pl.concat(found).unique().sort()

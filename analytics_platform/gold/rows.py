@@ -12,6 +12,7 @@ from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.contract.schema import polars_schema
 from analytics_platform.duck import identifier, literal
 from analytics_platform.errors import MartBroken
+from analytics_platform.gold import session
 from analytics_platform.gold.source import Sources
 from analytics_platform.gold.table import inside, kind
 from analytics_platform.lake.files import Snapshot, merged
@@ -26,10 +27,20 @@ def rows_of(
     covered: Sequence[window.Span] | None,
     *,
     without: pl.DataFrame | None = None,
+    sessions: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The mart's rows in the covered windows, or all of them, in its contract's columns; checked against that.
 
-    `without`: rows of silver that do not count, by `input` and their coordinates; None leaves out none.
+    Args:
+        domain: Of the mart.
+        mart: Whose rows.
+        sources: What it reads.
+        covered: Ranges of the starts of windows.
+        without: Rows of silver that do not count, by `input` and their coordinates; None leaves out none.
+        sessions: Where windows are sessions, those whose rows count, each in the covered ranges; see `session.py`.
+
+    Raises:
+        MartBroken: its SQL fails, or its result does not fit its contract.
     """
     schema = polars_schema(mart.fields)
     if covered is not None and not covered:
@@ -40,12 +51,15 @@ def rows_of(
             connection.execute("CREATE SCHEMA silver; CREATE SCHEMA reference; CREATE SCHEMA gold")
             connection.execute(function_sql(mart.window))
             for item in sources.silver:
-                sql = _within_sql(item.snapshot, item.time_field, reads)
+                seen = None if reads is None else merged(window.back(reads, item.lookback))
+                sql = _within_sql(item.snapshot, item.time_field, seen)
                 if without is not None:
                     name = f"kept_out_{item.name}"
                     out = without.filter(pl.col("input") == item.name).select(silver.PLACE)
                     connection.register(name, out.to_arrow())
                     sql = f"FROM ({sql}) ANTI JOIN {identifier(name)} USING ({', '.join(silver.PLACE)})"
+                if sessions is not None:
+                    sql = session.rows_sql(connection, sql, item.time_field, mart.window, sessions)
                 connection.execute(f"CREATE VIEW silver.{identifier(item.name)} AS {sql}")
             for name, found in sources.references.items():
                 snapshot = found.snapshot
@@ -66,8 +80,10 @@ def rows_of(
             result = connection.sql(mart.sql).to_arrow_table()
     except duck.Error as error:
         raise MartBroken(mart.name, f"its SQL fails: {duck.words(error)}") from None
-    rows = pl.DataFrame(result)
-    return _fitting(mart, rows, schema, covered).sort(mart.grain)
+    rows = _fitting(mart, pl.DataFrame(result), schema, covered)
+    if sessions is not None:
+        session.check(mart, rows, sessions)
+    return rows.sort(mart.grain)
 
 
 def _within_sql(

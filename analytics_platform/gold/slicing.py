@@ -71,6 +71,9 @@ def next_slice(sources: Sources, mart: MartContract, until: datetime | None, mos
     if window.at_the_end(starts):
         return Slice(None, rows, is_last)
     first, last = starts[0], window.ranges(starts.tail(1), cut)[0]
+    if is_last and cut.lookbacks:  # windows behind the last row see it from there
+        seen = pl.Series([last[1] - timedelta(milliseconds=1)], dtype=INSTANT)
+        last = window.ranges(window.starts(seen, cut, max(cut.lookbacks.values())).tail(1), cut)[0]
     if until is None:  # the first rows fall into windows that start before them, too
         first = window.partial([(first, last[1])], cut)[0][0]
     return Slice((until or first, last[1]), rows, is_last)

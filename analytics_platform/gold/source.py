@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
 
 from analytics_platform import reference, silver
+from analytics_platform.bronze import within
 from analytics_platform.contract.model import Domain, MartContract
 from analytics_platform.gold.table import spec
-from analytics_platform.kafka.offsets import Log
+from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.commit import TOKEN
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.table import Lake
@@ -21,12 +25,23 @@ class Input:
 
     name: str
     time_field: str
+    lookback: timedelta
     snapshot: Snapshot
     ends: Mapping[str, int]
     """The next bronze offset to take in, by application id."""
     places: Mapping[str, tuple[Log, int]]
     """Which log and partition an application id stands for."""
     rewrites: int
+
+    def unseen(self, have: Mapping[str, int | None]) -> pl.LazyFrame | None:
+        """The rows that a mart has not seen whose progress is `have`; None where there are none."""
+        news = {app_id: (have[f"{self.name}:{app_id}"] or 0, end) for app_id, end in self.ends.items()}
+        ranges = [OffsetRange(self.places[app_id][1], *span) for app_id, span in news.items() if span[0] < span[1]]
+        if not ranges:
+            return None
+        log = next(iter(self.places.values()))[0]
+        near = self.snapshot.touching("_offset", [(part.start, part.end) for part in ranges])
+        return near.scan().filter(within(ranges, "_partition", "_offset") & (pl.col("_topic_id") == log.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ def silver_input(lake: Lake, domain: Domain, mart: MartContract, name: str, logs
     return Input(
         name,
         mart.window.time_fields[name],
+        mart.window.lookback(name),
         Snapshot.of(table),
         {app_id: end for app_id, end in found.items() if end is not None},
         places,

@@ -89,6 +89,6 @@ def _refreshed(
     try:
         return refresh_mart(lake, domain, mart, logs, rewritten=rewritten, changed=changed, most_rows=most_rows)
     except SchemaChanged as error:
-        if error.table != spec(mart).title:
+        if error.table != spec(mart).title or mart.window.session is not None:
             raise
         return StartsOver()

@@ -129,10 +129,11 @@ def commit(
         progress[TOKEN] = (table.transaction_version(TOKEN) or 0) + 1
         try:
             _write(table, change, progress, mark, spec)
-        except (
-            CommitFailedError,
-            FileNotFoundError,
-        ) as error:  # the latter of files to adopt that were swept meanwhile
+        except FileNotFoundError as error:  # files to adopt were swept meanwhile: see what `make` says now
+            lost = str(error).splitlines()[0]
+            lake.forget(spec)
+            continue
+        except CommitFailedError as error:
             lost = str(error).splitlines()[0]
             lake.forget(spec)
             time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))  # noqa: S311 - spreads writers, guards nothing

@@ -18,6 +18,9 @@ LAYERS = ("bronze", "quarantine", "silver", "gold", "reference", "erasure", "reg
 BUILDING = "building"
 """The layer of tables that are not there yet: no list of tables and no view shows them."""
 
+UNREADABLE = (DeltaError, OSError, pl.exceptions.ComputeError)
+"""What reading a table raises whose log or files are damaged or gone."""
+
 _UNSURE = 3
 """So many of the newest versions may have been left unforced by processes that died: one each."""
 

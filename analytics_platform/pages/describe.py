@@ -6,7 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from analytics_platform.contract.model import Deprecation, EventContract, Field, Identity, KeyMode, LogicalType
+from analytics_platform.contract.model import (
+    Deprecation,
+    Enrichment,
+    EventContract,
+    Field,
+    Identity,
+    KeyMode,
+    LogicalType,
+    Unknown,
+)
 from analytics_platform.contract.patch import Patch
 from analytics_platform.contract.place import Form, place
 from analytics_platform.contract.rule import in_words
@@ -15,7 +24,7 @@ from analytics_platform.stopwatch import spell
 SHOWN: Mapping[str, str] = {
     "EventContract": (
         "header topic fields envelope identity row_rules freshness max_quarantined_share compatibility deprecation "
-        "upcast patches"
+        "upcast patches enrichments"
     ),
     "ReferenceContract": "header fields primary_key file",
     "MartContract": "header fields grain window sql sql_path silver_inputs reference_inputs gold_inputs freshness",
@@ -27,7 +36,8 @@ SHOWN: Mapping[str, str] = {
     ),
     "RowRule": "name sql description",
     "Identity": "by mode time_field window",
-    "Window": "column size timezone time_fields hop",
+    "Window": "column size timezone time_fields hop lookbacks session",
+    "Session": "gap by",
 }
 """What the templates show by name. Whatever else a contract declares is listed under its own name: see `also`."""
 
@@ -127,6 +137,23 @@ def patch_said(patch: Patch) -> str:
     since = "" if patch.start is None else f"from {patch.start:%Y-%m-%d %H:%M:%S} UTC and "
     sender = f" from {sources}" if sources else ""
     return f"For records{sender} taken in {since}before {patch.end:%Y-%m-%d %H:%M:%S} UTC that are refused for {codes}."
+
+
+def enrichment_said(item: Enrichment) -> str:
+    """Where an enrichment's columns come from, and what becomes of rows whose key is not known."""
+    if item.reference is None:
+        asked = f"takes these columns from {item.source}, asked by {', '.join(item.on)}."
+    else:
+        by = " and ".join(f"{column} is {field}" for column, field in item.on.items())
+        asked = f"takes these columns from {item.source}, where {by}, as of {item.as_of} if that table has a history."
+    unknown = {
+        Unknown.NOTHING: "Rows whose key it does not know stay, without these columns.",
+        Unknown.QUARANTINE: "Rows whose key it does not know are quarantined.",
+    }
+    return (
+        f"Silver {asked} {unknown[item.unknown]} {item.enriched_at} says since when a row has what was known; while it is "
+        "null nobody could be asked, and the row is filled later."
+    )
 
 
 def end_said(deprecation: Deprecation) -> str:

@@ -16,7 +16,16 @@ from analytics_platform.contract.model import (
     table_name,
 )
 from analytics_platform.errors import PagesNotWritten
-from analytics_platform.pages.describe import also, end_said, field_rows, key_said, patch_said, stands, value_said
+from analytics_platform.pages.describe import (
+    also,
+    end_said,
+    enrichment_said,
+    field_rows,
+    key_said,
+    patch_said,
+    stands,
+    value_said,
+)
 from analytics_platform.pages.lineage import around, drawn, edges
 from analytics_platform.pages.measure import Measured, freshness, quality
 from analytics_platform.pages.sql import highlighted
@@ -100,6 +109,7 @@ class _Maker:
             "also": also,
             "end_said": end_said,
             "patch_said": patch_said,
+            "enrichment_said": enrichment_said,
             "field_rows": field_rows,
             "key_said": key_said,
             "stands": stands,

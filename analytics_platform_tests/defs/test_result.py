@@ -193,3 +193,22 @@ def test_a_rebuilt_hour():
     assert rebuild_line(report) == (
         "flights: 100 records of 2026-11-23 14:00 to 2026-11-23 15:00; 2 rows removed, 6 added"
     )
+
+
+def test_enrichments_are_counted_with_the_rows_that_came():
+    counts = {"flight_departed.plane": 16, "flight_arrived.plane": 3}
+    report = burst(unknown=counts, missing={"flight_departed.plane": 5}, filled={"flight_departed.plane": 1})
+    told = {
+        result.asset_key.to_user_string(): dict(result.metadata or {})
+        for result in burst_results(flights(), report, took=timedelta(seconds=10), now=NOW)
+        if result.asset_key is not None
+    }
+    found = {key: value for key, value in told["silver/flight_departed"].items() if "/" in key}
+    assert found == {"unknown/plane": 16, "missing/plane": 5, "filled/plane": 1}
+
+
+def test_a_table_that_was_only_filled_is_no_fresher():
+    report = burst(kept={}, filled={"flight_departed.plane": 1})
+    results = burst_results(flights(), report, took=timedelta(seconds=10), now=NOW)
+    assert "silver/flight_departed" not in {result.asset_key.to_user_string() for result in results if result.asset_key}
+    assert "; flight_departed.plane filled for 1 row; ended" in burst_line(report)
