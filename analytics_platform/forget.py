@@ -227,7 +227,8 @@ class _Erasure:
         starts = {name: pl.concat([none, *parts]).unique().sort() for name, parts in touched.items()}
         broken: LakeError | None = None
         paths = {mart.name: _paths(self.lake, gold.spec(mart)) for mart in self.domain.marts}
-        for item in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(starts, before, after)):
+        rewritten = gold.Rewritten(starts, before, after)
+        for item in gold.refresh(self.lake, self.domain, {}, rewritten=rewritten):
             spec = gold.spec(item.mart)
             done = self._begin(spec)
             broken = broken or item.error

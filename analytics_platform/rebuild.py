@@ -240,7 +240,8 @@ class _Rebuild:
             touched, before, {name: count + self.rewrites[name] for name, count in before.items()}
         )
         broken: LakeError | None = None
-        for done in gold.refresh(self.lake, self.domain, {}, rewritten=rewritten):
+        pace = gold.Pace(self.settings.batch_rows)
+        for done in gold.refresh(self.lake, self.domain, {}, rewritten=rewritten, pace=pace):
             broken, report, title = broken or done.error, done.report, gold.spec(done.mart).title
             if report is not None:
                 self.windows[title] += report.windows

@@ -286,7 +286,8 @@ class _Replay:
         }
         broken: LakeError | None = None
         after = {name: count + self.rewrites[name] for name, count in before.items()}
-        for done in gold.refresh(self.lake, self.domain, {}, rewritten=gold.Rewritten(touched, before, after)):
+        rewritten, pace = gold.Rewritten(touched, before, after), gold.Pace(self.settings.batch_rows)
+        for done in gold.refresh(self.lake, self.domain, {}, rewritten=rewritten, pace=pace):
             broken = broken or done.error
             if done.report is not None:
                 self.windows[gold.spec(done.mart).title] += done.report.windows

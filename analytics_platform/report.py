@@ -108,6 +108,45 @@ class MartReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildReport:
+    """How far a mart has come that is being computed from all history, beside its table, which keeps its rows until then."""
+
+    mart: str
+    rows: int
+    """Rows of its inputs that it has been computed from."""
+    all_rows: int
+    """Of how many."""
+    until: datetime | None
+    """Windows that start before it are built; None where none is."""
+    slices: int = 0
+    """How many were built just now."""
+    most_rows: int = 0
+    """Rows of the inputs in the largest of these."""
+    waits_for: tuple[str, ...] = ()
+    """Marts that it reads and that are being built themselves: it begins when they stand."""
+
+    @property
+    def share(self) -> float:
+        """How much of its history is built, from 0 to 1."""
+        return min(1.0, self.rows / self.all_rows) if self.all_rows else 0.0
+
+    def line(self) -> str:
+        """In one readable line."""
+        if self.waits_for:
+            below = ", ".join(f"gold.{name}" for name in self.waits_for)
+            return (
+                f"gold.{self.mart} is stale: to be built from all history once {below} stands; its rows are as before"
+            )
+        if not self.all_rows:
+            return f"gold.{self.mart} is stale: the next burst builds it from all history; its rows are as before"
+        reached = "" if self.until is None else f", windows before {self.until:%Y-%m-%d %H:%M}"
+        return (
+            f"gold.{self.mart} is being built from all history: {int(self.share * 100)} % of {self.all_rows:,} rows"
+            f"{reached}; until all is built its table is as before"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class BurstReport:
     """All micro-batches of one burst."""
 
@@ -140,6 +179,8 @@ class BurstReport:
     """As of the batches."""
     late: Mapping[str, int] = field(default_factory=dict)
     """As of the batches."""
+    building: Mapping[str, BuildReport] = field(default_factory=dict)
+    """Marts that are not built to the end yet, by name."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """As of the batches, and rows filled whose key is not known."""
     missing: Mapping[str, int] = field(default_factory=dict)

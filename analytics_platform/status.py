@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from analytics_platform import gold
 from analytics_platform.contract.model import Domain
 from analytics_platform.errors import KafkaError
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.lake.listing import LiveTable, live_tables, newest
 from analytics_platform.lake.table import Lake
+from analytics_platform.report import BuildReport
 from analytics_platform.settings import Settings
 from analytics_platform.stream import plan_domain
 
@@ -71,6 +73,8 @@ class Status:
     topics: tuple[TopicStatus, ...]
     tables: tuple[TableStatus, ...]
     quarantine: tuple[QuarantineStatus, ...]
+    building: tuple[BuildReport, ...] = ()
+    """Marts that are to be built from all history, or being built."""
 
     @property
     def freshness(self) -> Mapping[str, timedelta]:
@@ -87,7 +91,8 @@ def status(domains: Sequence[Domain], settings: Settings, now: datetime) -> Stat
 
     Tables stand in the order of the layers and then by name, whether a contract still names them or not.
     """
-    tables = live_tables(Lake(settings.lake))
+    lake = Lake(settings.lake)
+    tables = live_tables(lake)
     topics, trouble = _topics(domains, settings, now)
     return Status(
         at=now,
@@ -97,6 +102,7 @@ def status(domains: Sequence[Domain], settings: Settings, now: datetime) -> Stat
         topics=topics,
         tables=tuple(_table(table) for table in tables),
         quarantine=tuple(found for table in tables if table.layer == "quarantine" for found in _quarantine(table)),
+        building=tuple(report for domain in domains for report in gold.builds(lake, domain)),
     )
 
 

@@ -37,7 +37,7 @@ from analytics_platform.lake.table import Lake
 from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.reference import load_reference
 from analytics_platform.refetch import batch_metadata
-from analytics_platform.report import BatchReport, BurstReport, MartReport
+from analytics_platform.report import BatchReport, BuildReport, BurstReport, MartReport
 from analytics_platform.schema_book import SchemaBook
 from analytics_platform.settings import Settings
 from analytics_platform.stopwatch import Stopwatch
@@ -50,6 +50,10 @@ _RETRY = timedelta(minutes=1)
 """Before a source is asked again for rows to fill that seemed to be there and said nothing."""
 _PAUSE_S = 0.1
 """Between two looks at topics that have nothing new: three small requests each, so ten looks a second cost little."""
+
+
+_BUILDING = timedelta(seconds=1)
+"""How long marts may be built from history before topics are looked at again; a slice that is begun is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class DomainPlan:
     behind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     """Up to where bronze holds, by topic and partition, what some table below has not taken in and may: a run died, a
     halt is over, an event type is new. Looked at only where there is nothing to read; any burst takes it in first."""
+    building: tuple[BuildReport, ...] = ()
+    """Marts that are to be built from history. Looked at only where there is nothing to read; any burst goes on there."""
 
     @property
     def lag(self) -> int:
@@ -112,7 +118,8 @@ def plan_domain(
         except ProgressLost as error:
             stopped[state.topic] = str(error)
     halted = {event: str(halt) for event, halt in halts.items()}
-    return DomainPlan(tuple(plans), stopped, halted, {topic: ends for topic, ends in left.items() if ends})
+    building = () if plans else tuple(gold.builds(lake, domain))
+    return DomainPlan(tuple(plans), stopped, halted, {topic: ends for topic, ends in left.items() if ends}, building)
 
 
 def follow(
@@ -127,6 +134,7 @@ def follow(
     stop: Callable[[], bool] = lambda: False,
     on_batch: Callable[[BatchReport], None] = lambda _report: None,
     on_mart: Callable[[MartReport], None] = lambda _report: None,
+    on_build: Callable[[BuildReport], None] = lambda _report: None,
 ) -> BurstReport:
     """One burst: take in the planned ranges, then follow the domain's topics until there is a reason to end.
 
@@ -142,6 +150,8 @@ def follow(
         stop: Looked at between micro-batches; true ends the burst after the one at work.
         on_batch: Called after each micro-batch that is durable.
         on_mart: Called after each update of a mart.
+        on_build: Called after each slice or slices of a mart that is built from all history; the burst does not end as
+            idle or as planned before it is built.
 
     Durable on return: everything the report counts.
     If it dies halfway: every micro-batch reported is durable; the next burst finishes the one that was at work.
@@ -159,7 +169,7 @@ def follow(
         SchemaBook(lake, domain.name, settings.registry) as book,
         Lookups(settings.lookups) as lookups,
     ):
-        burst = _Burst(domain, settings, clock, log, lake, keys, book, lookups, on_batch, on_mart)
+        burst = _Burst(domain, settings, clock, log, lake, keys, book, lookups, on_batch, on_mart, on_build)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
@@ -178,6 +188,7 @@ class _Burst:
     lookups: Lookups
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
+    on_build: Callable[[BuildReport], None]
     tally: Tally = field(init=False)
     logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
     done: dict[str, dict[int, int]] = field(default_factory=dict)
@@ -201,13 +212,14 @@ class _Burst:
             now = self.clock()
             if news or filled is not None:
                 last_news = now
+            if news or filled is not None or self.tally.building:
                 self._refresh_marts(filled)
             goals = {topic: goal for topic, goal in goals.items() if not self._reached(topic, goal)}
-            pending = not set(goals) <= set(self.tally.stopped)
+            pending = not set(goals) <= set(self.tally.stopped) or bool(self.tally.building)
             ended = limits.reached(now, now - began, now - last_news, pending=pending)
             if ended is not None:
                 return ended
-            if not news:
+            if not news and not self.tally.building:
                 time.sleep(_PAUSE_S)
 
     def _goals(self, planned: Planned | None, *, everything: bool) -> dict[str, "_Goal"]:
@@ -386,12 +398,17 @@ class _Burst:
         return done.rewritten
 
     def _refresh_marts(self, rewritten: gold.Rewritten | None = None) -> None:
-        for done in gold.refresh(self.lake, self.domain, self.logs, rewritten=rewritten):
+        pace = gold.Pace(self.settings.batch_rows, _BUILDING)
+        for done in gold.refresh(self.lake, self.domain, self.logs, rewritten=rewritten, pace=pace):
             title = gold.spec(done.mart).title
+            self.tally.building.pop(done.mart.name, None)
             if done.error is not None:
                 self.tally.broken[title] = str(done.error)
                 continue
             self.tally.broken.pop(title, None)
+            if done.building is not None:
+                self.tally.building[done.mart.name] = done.building
+                self.on_build(done.building)
             if done.report is not None:
                 self.tally.mart(done.report)
                 self.on_mart(done.report)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from analytics_platform.contract.newer import Sights, together
-from analytics_platform.report import NOTHING, Account, BatchReport, BurstReport, MartReport
+from analytics_platform.report import NOTHING, Account, BatchReport, BuildReport, BurstReport, MartReport
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class Tally:
     size_bytes: int = 0
     newer: Sights = field(default_factory=dict)
     late: Counter[str] = field(default_factory=Counter)
+    building: dict[str, BuildReport] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     filled: Counter[str] = field(default_factory=Counter)
@@ -83,6 +84,7 @@ class Tally:
             size_bytes=self.size_bytes,
             newer=self.newer,
             late=dict(self.late),
+            building=dict(self.building),
             unknown=dict(self.unknown),
             missing=dict(self.missing),
             filled=dict(self.filled),

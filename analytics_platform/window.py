@@ -60,6 +60,19 @@ def assigned(times: pl.Series, window: Window, lookback: timedelta = _NONE) -> p
     return days.with_columns(start=begins(days["day"], window)).drop("day")
 
 
+def latest(times: pl.Expr, kind: pl.DataType, window: Window) -> pl.Expr:
+    """The latest window that each value of a column falls into: its start, or the day with which it begins; see `begins`.
+
+    `kind`: the column's; days are in the window's own zone.
+    """
+    if kind == pl.Date():
+        return times
+    clipped = times.clip(_FIRST, _LAST)
+    if window.step < _DAY:
+        return clipped.dt.truncate(_seconds(window, 1))
+    return clipped.dt.convert_time_zone(window.timezone).dt.date()
+
+
 def _latest(window: Window, lookback: timedelta) -> pl.Expr:
     """The latest window of each `time`, as its start (UTC) or its day; with a lookback the list of it and those that follow."""
     until = (pl.col("time") + lookback).clip(upper_bound=_LAST)

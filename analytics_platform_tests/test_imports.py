@@ -143,9 +143,13 @@ def test_rows_are_written_in_one_place_and_through_a_handle() -> None:
     assert re.search(r"def _write\(table: DeltaTable,", text)
 
 
-@pytest.mark.parametrize(
-    "call", ["write_delta(", "sink_delta(", ".merge(", ".restore(", ".repair(", "create_write_transaction("]
-)
+def test_files_are_adopted_through_the_handle_of_a_commit() -> None:
+    assert [name_of(path) for path in MODULES if "create_write_transaction(" in path.read_text()] == ["lake/adopt.py"]
+    assert [name_of(path) for path in MODULES if "import adopt" in path.read_text()] == ["lake/commit.py"]
+    assert (ROOT / "lake/commit.py").read_text().count("adopt(table, ") == 1
+
+
+@pytest.mark.parametrize("call", ["write_delta(", "sink_delta(", ".merge(", ".restore(", ".repair("])
 def test_nothing_else_writes_to_tables(call: str) -> None:
     assert [name_of(path) for path in MODULES if call in path.read_text()] == []
 

@@ -6,12 +6,15 @@ import polars as pl
 import pytest
 from deltalake import write_deltalake
 
+from analytics_platform import gold
 from analytics_platform.contract.load import load_catalog
 from analytics_platform.contract.model import Domain
 from analytics_platform.kafka.produce import Record, create_topic, send
 from analytics_platform.settings import KafkaSettings, Settings
 from analytics_platform.status import QuarantineStatus, TopicStatus, status
 from analytics_platform.stream import follow
+from analytics_platform_tests import shop
+from analytics_platform_tests.shop import Shop, feed
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1", timeout=timedelta(seconds=0.2))
@@ -62,6 +65,22 @@ def test_tables_are_counted_and_dated(tmp_path: Path):
         QuarantineStatus("shop", "missing_field", "replayed", 1),
         QuarantineStatus("shop", "rule_violated", "new", 1),
     )
+
+
+def test_marts_that_are_stale_or_being_built(tmp_path: Path):
+    of = Shop(tmp_path / "lake", feed(4, 60))
+    of.take_all()
+    settings = Settings(lake=of.root, kafka=NOBODY)
+    assert status([of.domain], settings, NOW).building == ()
+    of = of.under(shop.domain(hourly=shop.HOURLY_SQL.replace("1 AS placed", "2 AS placed")))
+    (stale,) = status([of.domain], settings, NOW).building
+    assert stale.line() == (
+        "gold.sales_hourly is stale: the next burst builds it from all history; its rows are as before"
+    )
+    list(gold.refresh(of.lake, of.domain, {}, pace=gold.Pace(10, timedelta(0))))
+    (half,) = status([of.domain], settings, NOW).building
+    assert half.line().startswith("gold.sales_hourly is being built from all history: ")
+    assert 0 < half.share < 1
 
 
 def test_lag_and_a_topic_in_trouble(tmp_path: Path, embedded: str, domain: Domain):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import polars as pl
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from analytics_platform import bronze, gaps, gold, silver
+from analytics_platform import bronze, gaps, gold, silver, stream
 from analytics_platform.contract.model import Domain, Field, LogicalType
 from analytics_platform.contract.newer import Sight, together
 from analytics_platform.errors import BrokerUnavailable, OffsetGap
@@ -18,7 +19,7 @@ from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.kafka.produce import Record, Sender, create_topic, send
 from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lookup_settings import LookupSettings
-from analytics_platform.report import Account, BatchReport, BurstReport
+from analytics_platform.report import Account, BatchReport, BuildReport, BurstReport
 from analytics_platform.settings import KafkaSettings, Secret, Settings
 from analytics_platform.stream import follow, plan_domain
 from analytics_platform_tests import prices, shop
@@ -245,6 +246,44 @@ def test_gold_that_was_left_behind_is_brought_up_to_date_without_news(begun: Bur
     assert begun.shop().gold("sales_daily")["orders"].sum() == 2
 
 
+@pytest.mark.parametrize("budget", [NOTHING, timedelta(minutes=1)], ids=["once", "for a minute"])
+def test_a_mart_that_is_new_on_old_data_is_built_before_the_burst_ends(
+    burst: Burst, monkeypatch: pytest.MonkeyPatch, budget: timedelta
+) -> None:
+    burst.send(feed(12, 60))
+    marts, burst.of = burst.of.marts, replace(burst.of, marts=())
+    burst.follow()
+    burst.of, burst.batch_rows = replace(burst.of, marts=marts), 10
+    monkeypatch.setattr(stream, "_BUILDING", NOTHING)
+    with KafkaLog(burst.settings) as log:
+        planned = plan_domain(burst.domain, burst.settings, log, now=START)
+    assert [report.mart for report in planned.building] == ["sales_daily", "sales_hourly"]
+    built: list[BuildReport] = []
+    report = burst.follow(budget=budget, on_build=built.append)
+    assert (report.ended, report.building) == ("planned" if budget == NOTHING else "idle", {})
+    assert len(built) > 3
+    assert {item.mart for item in built} <= {"sales_daily", "sales_hourly"}
+    assert burst.shop().gold("sales_daily")["orders"].sum() == burst.shop().silver("order_placed").height
+    with KafkaLog(burst.settings) as log:
+        assert plan_domain(burst.domain, burst.settings, log, now=START).building == ()
+
+
+def test_what_is_not_built_yet_is_told_by_a_burst_that_is_drained(
+    burst: Burst, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst.send(feed(12, 60))
+    marts, burst.of = burst.of.marts, replace(burst.of, marts=())
+    burst.follow()
+    burst.of, burst.batch_rows = replace(burst.of, marts=marts), 10
+    monkeypatch.setattr(stream, "_BUILDING", NOTHING)
+    report = burst.follow(stop=lambda: True)
+    assert report.ended == "drain"
+    assert set(report.building) == {"sales_daily", "sales_hourly"}
+    assert all(0 < item.share < 1 for item in report.building.values())
+    burst.follow()
+    assert burst.shop().gold("sales_daily")["orders"].sum() == burst.shop().silver("order_placed").height
+
+
 def raw_only(of: Burst) -> None:
     """Commit what Kafka has to bronze, and no further."""
     with KafkaLog(of.settings) as log:
@@ -272,7 +311,7 @@ def test_a_broken_mart_does_not_hold_up_the_others(begun: Burst) -> None:
     assert begun.shop().gold("sales_daily")["orders"].sum() == 1
 
 
-def test_a_mart_whose_column_changed_its_type_does_not_hold_up_the_others(begun: Burst) -> None:
+def test_a_mart_whose_column_changed_its_type_is_built_anew(begun: Burst) -> None:
     def changed(field: Field) -> Field:
         return replace(field, type=LogicalType.NUMBER) if field.name == "cents" else field
 
@@ -283,7 +322,9 @@ def test_a_mart_whose_column_changed_its_type_does_not_hold_up_the_others(begun:
     begun.of = replace(begun.of, marts=marts)
     begun.send({ORDERS: {0: [order(order_id="second")]}})
     report = begun.follow()
-    assert list(report.broken) == ["gold.sales_daily"]
+    assert report.broken == {}
+    assert begun.shop().gold("sales_daily").schema["cents"] == pl.Float64
+    assert begun.shop().gold("sales_daily")["orders"].sum() == 2
     assert begun.shop().gold("sales_hourly")["placed"].sum() == 2
 
 

@@ -86,6 +86,8 @@ def _print(found: "Status") -> None:
         tables.add_row(f"{table.layer}.{table.name}", f"{table.rows:,}", f"{table.files:,}", size, *ages)
     if found.tables:
         screen.print(tables)
+    for building in found.building:
+        screen.print(Text(building.line(), style="yellow"))
     if found.quarantine:
         say()
         quarantine = _table(Table, "quarantine", "reason", "status", ">rows")

@@ -89,6 +89,7 @@ def _follow(
                 stop=stop.is_set,
                 on_batch=screen.batch,
                 on_mart=lambda mart: screen.line(_mart_line(mart)) if mart.windows else None,
+                on_build=lambda build: screen.line(build.line()),
             )
         except AnalyticsError as error:
             if error.retryable and budget_s is None and not stop.is_set():

@@ -124,6 +124,7 @@ def _burst(
             stop=lambda: told.is_set() or _superseded(context, edition),
             on_batch=lambda batch: _log_batch(context, batch),
             on_mart=lambda mart: _log_mart(context, mart),
+            on_build=lambda build: context.log.info(build.line()),
         )
         drained = told.is_set()
     took = timedelta(seconds=time.monotonic() - began)

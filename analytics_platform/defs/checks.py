@@ -7,7 +7,7 @@
 `no_new_finding`    quarantine   no fingerprint was seen for the first time; one that is warns once
 `no_deprecated_use` silver       nobody sent what is announced to end; only where something is
 `flowing`           silver       the event type is not halted by its circuit breaker; only where its contract has one
-`updated`           gold         the mart's SQL ran and its result fits its contract
+`updated`           gold         the mart's SQL ran and its result fits its contract; warns while it is built from history
 
 Only `accounting` blocks. Bad rows warn and never stop good ones.
 """
@@ -22,7 +22,7 @@ from analytics_platform.alert import MOST
 from analytics_platform.contract.model import Domain, table_name
 from analytics_platform.defs.deprecation import deprecation_specs
 from analytics_platform.defs.specs import asset_key, events_by_type
-from analytics_platform.report import Account, BurstReport
+from analytics_platform.report import Account, BuildReport, BurstReport
 from analytics_platform.stopwatch import spell
 
 
@@ -88,7 +88,10 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             "updated",
             asset=asset_key("gold", mart.name),
-            description="The mart's SQL ran and its result fits its contract. When it fails, the table stays as it was.",
+            description=(
+                "The mart's SQL ran and its result fits its contract. When it fails, the table stays as it was. "
+                "Warns while the table is stale because the mart is being built from all history."
+            ),
         )
         for mart in domain.marts
     ]
@@ -113,8 +116,9 @@ def burst_checks(domain: Domain, report: BurstReport, now: datetime) -> Iterator
             yield _flowing(name, report.halted.get(name))
     for mart in domain.marts:
         broken = report.broken.get(f"gold.{mart.name}")
-        if broken is not None or mart.name in report.marts:
-            yield _updated(mart.name, broken)
+        building = report.building.get(mart.name)
+        if broken is not None or building is not None or mart.name in report.marts:
+            yield _updated(mart.name, broken, building)
 
 
 def accounting(topic: str, accounts: Mapping[int, Account]) -> dg.AssetCheckResult:
@@ -240,10 +244,13 @@ def _flowing(name: str, halted: str | None) -> dg.AssetCheckResult:
     )
 
 
-def _updated(mart: str, broken: str | None) -> dg.AssetCheckResult:
+def _updated(mart: str, broken: str | None, building: BuildReport | None) -> dg.AssetCheckResult:
+    stale = None if broken is not None else building
     return dg.AssetCheckResult(
-        passed=broken is None,
+        passed=broken is None and stale is None,
+        severity=dg.AssetCheckSeverity.ERROR if stale is None else dg.AssetCheckSeverity.WARN,
         asset_key=asset_key("gold", mart),
         check_name="updated",
-        description=broken or "up to date",
+        description=broken or ("up to date" if stale is None else stale.line()),
+        metadata={"stale": stale is not None, **({} if stale is None else {"built_share": stale.share})},
     )

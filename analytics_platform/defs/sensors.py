@@ -100,15 +100,19 @@ def decide(domain: str, plan: DomainPlan, cursor: Cursor, now: datetime) -> Ask 
     left = [
         (topic, item, end, end) for topic, ends in sorted(plan.behind.items()) for item, end in sorted(ends.items())
     ]
-    if not spans and not left:
+    building = [(f"gold.{report.mart}", report.rows, 0, 0) for report in plan.building]
+    if not spans and not left and not building:
         return Wait(_with_stopped(f"lag {lag:,}; nothing new", plan))
     line = f"lag {lag:,}; nothing new, but bronze has what silver has not; asking for a burst"
+    if not left and building:
+        names = ", ".join(title for title, *_ in building)
+        line = f"lag {lag:,}; nothing new, but {names} to be built from all history; asking for a burst"
     if spans:
         lagging = sum(1 for topic in plan.plans if topic.lag)
         wanted = sum(end - start for _, _, start, end in spans)
         line = f"lag {lag:,} in {lagging} {'topic' if lagging == 1 else 'topics'}; asking for {wanted:,}"
     spans = spans or left
-    starts = _digest([span[:3] for span in spans])
+    starts = _digest([span[:3] for span in spans or building])
     attempt = 1
     if cursor.plan == starts:
         attempt = cursor.attempt + 1
@@ -125,7 +129,7 @@ def decide(domain: str, plan: DomainPlan, cursor: Cursor, now: datetime) -> Ask 
     if attempt > 1:
         line += f" (attempt {attempt})"
     return Ask(
-        run_key=f"{domain}/{hour_key(now)}/{_digest(spans)}/{attempt}",
+        run_key=f"{domain}/{hour_key(now)}/{_digest(spans or building)}/{attempt}",
         ranges=tuple(
             {"topic": topic, "partition": partition, "start": start, "end": end}
             for topic, partition, start, end in spans

@@ -9,18 +9,18 @@ makes it start over, so a crash between two tables, a rebuild, or a changed file
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import polars as pl
 
-from analytics_platform import chronicle, watermark, window
+from analytics_platform import watermark, window
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.errors import LakeError, MartBroken, SchemaChanged
 from analytics_platform.gold import asof, finality, session_mart
 from analytics_platform.gold.rows import rows_of
 from analytics_platform.gold.session_mart import Read
+from analytics_platform.gold.slicing import rows_in
 from analytics_platform.gold.source import Input, Logs, MartInput, Sources, sources_of
 from analytics_platform.gold.table import inside, kind, spec
 from analytics_platform.lake.commit import TOKEN, Change, Move, commit
@@ -30,6 +30,10 @@ from analytics_platform.report import MartReport
 
 _FORM = "form"
 """The application id of what the platform itself adds to a mart's rows; a mart of another form starts over."""
+
+
+CONTRACT = "contract"
+"""The application id of the digest of a mart's SQL and contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,7 @@ class Rewritten:
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
-    """What became of one mart."""
-
-    mart: MartContract
-    report: MartReport | None
-    """None where it was up to date, or is broken."""
-    error: LakeError | None = None
-    """Why it is broken; its table stays as it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
+class Changed:
     """What a refresh did to a mart, told to the marts that read it."""
 
     before: int
@@ -67,44 +60,27 @@ class _Changed:
     """Starts (UTC) of the windows that were replaced; None where all were."""
 
 
-def refresh(lake: Lake, domain: Domain, logs: Logs, *, rewritten: Rewritten | None = None) -> Iterator[Refreshed]:
-    """Bring all marts of a domain up to date while they are asked for, each after those that it reads.
-
-    Before them the reference tables that follow a topic, as far as silver is.
-
-    Args:
-        lake: Where the tables are.
-        domain: Whose marts.
-        logs: Inputs of topics that are left out count as unchanged.
-        rewritten: What a rebuild did to silver just now.
-
-    Durable when one is told: its recomputed windows and what they were computed from.
-    If it dies halfway: the next mart is as it was. Marts above the last one start over, the others go on.
-    """
-    changed: dict[str, _Changed] = {}
-    late = {name: error for name, error in chronicle.follow_all(lake, domain, logs).items() if error is not None}
-    for mart in domain.marts:
-        if behind := [late[name] for name in mart.reference_inputs if name in late]:
-            yield Refreshed(mart, None, behind[0])
-            continue
-        try:
-            report = _refresh(lake, domain, mart, logs, rewritten=rewritten, changed=changed)
-        except (MartBroken, SchemaChanged) as error:
-            yield Refreshed(mart, None, error)
-        else:
-            yield Refreshed(mart, report)
+@dataclass(frozen=True, slots=True)
+class StartsOver:
+    """Said of a mart that must be computed from all that it reads, which is too much at once. Nothing was written."""
 
 
-def _refresh(
+def refresh_mart(
     lake: Lake,
     domain: Domain,
     mart: MartContract,
     logs: Logs,
     *,
     rewritten: Rewritten | None,
-    changed: dict[str, _Changed],
-) -> MartReport | None:
+    changed: dict[str, Changed],
+    most_rows: int | None = None,
+) -> MartReport | StartsOver | None:
     """Bring one mart up to date; `None` when it is. What it did is added to `changed`.
+
+    `most_rows`: with more rows in its inputs it does not start over but says so.
+
+    Durable on return: its recomputed windows and what they were computed from.
+    If it dies halfway: the mart is as it was.
 
     Raises:
         MartBroken: its SQL fails or its result does not fit its contract; the table stays as it was.
@@ -112,48 +88,66 @@ def _refresh(
     began = time.perf_counter()
     windows = removed = added = before = 0
     starts: pl.Series | None = None
+    too_much = False
 
     def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
-        nonlocal windows, removed, added, before, starts
+        nonlocal windows, removed, added, before, starts, too_much
         del left  # a mart has no moves of its own: it records what it was computed from
         before = table.progress(TOKEN) or 0
-        state = _state(table, lake, domain, mart, logs, rewritten=rewritten)
+        state = state_of(table, lake, domain, mart, logs, rewritten=rewritten)
         if not state.stale and not state.moved and rewritten is None:
             return None
         if mart.window.session is not None:
             found = _of_sessions(table, domain, mart, state, rewritten)
             starts, windows, removed, added = found.starts, found.sessions, *found.differing
             return found.change(state.progress) if state.behind or found.rows.height or starts is None else None
-        starts = _starts(table, mart, state, rewritten, changed)
+        starts = starts_of(table, mart, state, rewritten, changed)
+        if too_much := starts is None and _is_more(state.sources, most_rows):
+            return None
         covered = None if starts is None else merged(window.ranges(starts, mart.window), most=window.MOST_RANGES)
         late = finality.late(state.final, covered)
         rows = rows_of(domain, mart, state.sources, covered, without=late.places if mart.window.keeps else None)
         rows = finality.stamped(rows, mart, state.final, late)
         windows = rows[mart.window.column].n_unique() if starts is None else starts.len()
-        if covered is None:
-            if rewritten is not None:
-                removed, added = _differing(_standing(table, mart, None), rows)
-            return Change(rows, replaces_all=True, progress=state.progress)
-        if not covered:
-            return Change(rows, progress=state.progress) if state.behind else None
-        bounds = window.bounds(covered, mart.window.timezone, kind(mart))
-        if rewritten is not None:
-            removed, added = _differing(_standing(table, mart, bounds), rows)
-            if not state.behind and not removed and not added:
-                return None
-        return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress)
+        made, (removed, added) = _change(table, mart, state, rows, covered, compares=rewritten is not None)
+        return made
 
     committed = commit(lake, spec(mart), change)
     if committed.change is None:
-        return None
-    changed[mart.name] = _Changed(before, before + 1, starts)
+        return StartsOver() if too_much else None
+    changed[mart.name] = Changed(before, before + 1, starts)
     return MartReport(
         mart.name, windows, committed.change.rows.height, time.perf_counter() - began, removed=removed, added=added
     )
 
 
+def _change(
+    table: Pinned,
+    mart: MartContract,
+    state: "State",
+    rows: pl.DataFrame,
+    covered: Sequence[window.Span] | None,
+    *,
+    compares: bool,
+) -> tuple[Change | None, tuple[int, int]]:
+    """What is written of recomputed rows, and how many rows of each side the other does not have, where that is asked."""
+    bounds = None if covered is None else window.bounds(covered, mart.window.timezone, kind(mart))
+    if bounds is not None and not bounds:
+        return (Change(rows, progress=state.progress) if state.behind else None), (0, 0)
+    differ = differing(_standing(table, mart, bounds), rows) if compares else (0, 0)
+    if bounds is None:
+        return Change(rows, replaces_all=True, progress=state.progress), differ
+    if compares and not state.behind and not any(differ):
+        return None, differ
+    return Change(rows, replaces=overlap_sql(mart.window.column, bounds), progress=state.progress), differ
+
+
+def _is_more(sources: Sources, rows: int | None) -> bool:
+    return rows is not None and rows_in(sources) > rows
+
+
 @dataclass(frozen=True, slots=True)
-class _State:
+class State:
     """What a mart reads, as it is now, beside what the mart was computed from."""
 
     sources: Sources
@@ -181,26 +175,32 @@ class _State:
         return {**self.fixed, **self.moving}
 
 
-def _state(
+def contract_number(mart: MartContract) -> int:
+    """The digest of a mart's SQL and contract, as its table records it."""
+    return int(mart.header.digest[:15], 16)
+
+
+def state_of(
     table: Pinned, lake: Lake, domain: Domain, mart: MartContract, logs: Logs, *, rewritten: Rewritten | None
-) -> _State:
+) -> State:
+    """What a mart reads, and what the table that holds its rows was computed from."""
     sources = sources_of(lake, domain, mart, logs)
     moving = {f"{item.name}:{app_id}": end for item in sources.silver for app_id, end in item.ends.items()}
     moving |= {f"gold:{item.mart.name}": item.commits for item in sources.marts}
     fixed = {f"rewrites:{item.name}": item.rewrites for item in sources.silver}
     restarting, going_on = asof.applied(sources, mart)
     moving |= going_on
-    fixed |= restarting | {"contract": int(mart.header.digest[:15], 16), _FORM: 1}
+    fixed |= restarting | {CONTRACT: contract_number(mart), _FORM: 1}
     have = {name: table.progress(name) for name in (*moving, *fixed, watermark.AT)}
     final = finality.finality_of(lake, domain, mart, watermark.instant(have[watermark.AT]))
     moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
     expected = fixed | _seen_before(rewritten, fixed)
     stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
-    return _State(sources, final, fixed, moving, have, stale)
+    return State(sources, final, fixed, moving, have, stale)
 
 
 def _of_sessions(
-    table: Pinned, domain: Domain, mart: MartContract, state: _State, rewritten: Rewritten | None
+    table: Pinned, domain: Domain, mart: MartContract, state: State, rewritten: Rewritten | None
 ) -> session_mart.Recomputed:
     """What becomes of a mart of sessions, which starts over after a rebuild of any of its rows: sessions may have parted."""
     parted = rewritten is not None and mart.name in rewritten.touched and rewritten.touched[mart.name].len() > 0
@@ -208,15 +208,15 @@ def _of_sessions(
     found = session_mart.recomputed(domain, mart, Read(state.sources, state.final, table.snapshot()), have)
     if rewritten is None or found.starts is not None:
         return found
-    return replace(found, differing=_differing(_standing(table, mart, None), found.rows))
+    return replace(found, differing=differing(_standing(table, mart, None), found.rows))
 
 
-def _starts(
+def starts_of(
     table: Pinned,
     mart: MartContract,
-    state: _State,
+    state: State,
     rewritten: Rewritten | None,
-    changed: Mapping[str, _Changed],
+    changed: Mapping[str, Changed],
 ) -> pl.Series | None:
     """Starts (UTC) of the windows to recompute; None for all."""
     replaced = _replaced(state.sources.marts, mart, state.have, changed)
@@ -256,7 +256,7 @@ def _standing(
     return near.select(list(spec(mart).schema)).collect().sort(mart.grain)
 
 
-def _differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
+def differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
     """How many rows of each the other does not have; a row whose numbers changed counts in both."""
     columns = rows.columns
     gone = standing.join(rows, on=columns, how="anti", nulls_equal=True).height
@@ -264,7 +264,7 @@ def _differing(standing: pl.DataFrame, rows: pl.DataFrame) -> tuple[int, int]:
 
 
 def _replaced(
-    below: Sequence[MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, _Changed]
+    below: Sequence[MartInput], mart: MartContract, have: Mapping[str, int | None], changed: Mapping[str, Changed]
 ) -> list[pl.Series] | None:
     """Starts of windows that hold rows of replaced windows of the marts below; None where these cannot be told."""
     found = []

@@ -23,7 +23,8 @@ from deltalake.exceptions import CommitFailedError
 
 from analytics_platform.errors import CommitConflict, OffsetGap, ProgressLost
 from analytics_platform.kafka.offsets import OffsetRange
-from analytics_platform.lake.files import Pinned
+from analytics_platform.lake.adopt import adopt
+from analytics_platform.lake.files import Pinned, Snapshot
 from analytics_platform.lake.table import Lake, TableSpec
 
 TOKEN = "token"  # noqa: S105 - a counter of commits
@@ -59,6 +60,8 @@ class Change:
     replaces: str | None = None
     replaces_all: bool = False
     """Whether `rows` are the whole table from now on."""
+    adopts: Snapshot | None = None
+    """Files of another table of this lake that are the whole table from now on, columns included; `rows` are none."""
     progress: Mapping[str, int] = field(default_factory=dict)
     """Further application ids and their versions, recorded as they are."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +86,7 @@ def commit(
     moves: Sequence[Move] = (),
     *,
     always: bool = False,
+    recast: bool = False,
 ) -> Committed:
     """Compare progress, make the missing rows, and commit both together, through one handle.
 
@@ -90,6 +94,7 @@ def commit(
     function of those two alone, for it is called again after a lost race. It returns `None` to leave the table alone,
     which it may only when there is nothing left to move: a commit without rows still moves its progress.
     When moves were asked for and the table has them all, `make` is not called unless `always`.
+    With `recast` the table's columns may be others than the spec's: what `make` returns adopts files that have these.
 
     Durable on return: the rows and the progress, together.
     If it dies halfway: either both stand or neither; calling again does what is missing.
@@ -101,7 +106,7 @@ def commit(
     """
     lost = ""
     for attempt in range(_TRIES):
-        table = lake.ensure(spec)
+        table = (lake.newest(spec) if recast else None) or lake.ensure(spec)
         left = _left(spec, table, moves)
         if moves and not left and not always:
             lake.sync(spec, table.version())
@@ -124,6 +129,10 @@ def commit(
         progress[TOKEN] = (table.transaction_version(TOKEN) or 0) + 1
         try:
             _write(table, change, progress, mark, spec)
+        except FileNotFoundError as error:  # files to adopt were swept meanwhile: see what `make` says now
+            lost = str(error).splitlines()[0]
+            lake.forget(spec)
+            continue
         except CommitFailedError as error:
             lost = str(error).splitlines()[0]
             lake.forget(spec)
@@ -162,16 +171,19 @@ def _left(spec: TableSpec, table: DeltaTable, moves: Sequence[Move]) -> tuple[Mo
 
 
 def _write(table: DeltaTable, change: Change, progress: Mapping[str, int], mark: str, spec: TableSpec) -> None:
-    # Columns that only the table has (from a newer contract, say) are written as null.
-    rows = change.rows.select(
-        pl.col(name).cast(kind) if name in change.rows.columns else pl.lit(None, kind).alias(name)
-        for name, kind in pl.Schema(table.schema().to_arrow()).items()
-    )
     properties = CommitProperties(
         custom_metadata={**change.metadata, _MARK: mark},
         app_transactions=[Transaction(name, version) for name, version in sorted(progress.items())],
         # 0 would fail on any other commit, also a compaction's; version races alone are retried, conflicts are not.
         max_commit_retries=50,
+    )
+    if change.adopts is not None:
+        adopt(table, change.adopts, properties)
+        return
+    # Columns that only the table has (from a newer contract, say) are written as null.
+    rows = change.rows.select(
+        pl.col(name).cast(kind) if name in change.rows.columns else pl.lit(None, kind).alias(name)
+        for name, kind in pl.Schema(table.schema().to_arrow()).items()
     )
     writer = _without_statistics(rows.schema, spec.private)
     if change.replaces is None and not change.replaces_all:

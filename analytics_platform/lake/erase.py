@@ -24,6 +24,18 @@ class Vacuumed:
     """Named by no version and younger than `IN_FLIGHT`: whoever wrote them may still be at work. A later vacuum will."""
 
 
+def sweep(lake: Lake, spec: TableSpec) -> None:
+    """Delete at once all files that only older versions name.
+
+    Durable on return: they are gone.
+    If it dies halfway: some are; calling again takes the rest.
+    """
+    table = lake.newest(spec)
+    if table is not None:
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+        lake.sync_deletions(spec, table.version())
+
+
 def vacuum(lake: Lake, spec: TableSpec, now: datetime) -> Vacuumed:
     """Delete at once all files that only older versions name, and those that none does and that nobody is writing.
 

@@ -15,6 +15,9 @@ from analytics_platform.lake.durability import sync_folder, sync_folders, sync_v
 
 LAYERS = ("bronze", "quarantine", "silver", "gold", "reference", "erasure", "registry")
 
+BUILDING = "building"
+"""The layer of tables that are not there yet: no list of tables and no view shows them."""
+
 UNREADABLE = (DeltaError, OSError, pl.exceptions.ComputeError)
 """What reading a table raises whose log or files are damaged or gone."""
 
@@ -49,7 +52,7 @@ class TableSpec:
 
 def table_path(lake: Path, layer: str, name: str) -> Path:
     """The folder of a table. `layer` and `name` come from contracts, whose names are checked when they are loaded."""
-    if layer not in LAYERS or not name.replace("_", "").isalnum():
+    if layer not in (*LAYERS, BUILDING) or not name.replace("_", "").isalnum():
         raise ValueError(f"not a table: {layer}.{name}")
     return lake / layer / name
 

@@ -5,7 +5,7 @@ import dagster as dg
 from analytics_platform.contract.newer import Sight
 from analytics_platform.defs.checks import burst_checks
 from analytics_platform.defs.result import burst_line, burst_results, rebuild_line, rebuild_results
-from analytics_platform.report import Account, BurstReport, MartReport, RebuildReport
+from analytics_platform.report import Account, BuildReport, BurstReport, MartReport, RebuildReport
 from analytics_platform_tests.defs.catalog import flights
 
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
@@ -113,6 +113,18 @@ def test_a_mart_could_not_be_updated():
     found = answers(burst(broken={"gold.carrier_daily": sentence}, marts={}))
 
     assert found["gold/carrier_daily:updated"] == (False, sentence)
+
+
+def test_a_mart_is_being_built_from_history():
+    half = BuildReport("carrier_daily", 500, 1000, datetime(2026, 3, 1, 5, tzinfo=UTC))
+    found = answers(burst(building={"carrier_daily": half}, marts={}))
+
+    passed, told = found["gold/carrier_daily:updated"]
+    assert not passed
+    assert told == (
+        "gold.carrier_daily is being built from all history: 50 % of 1,000 rows, windows before 2026-03-01 05:00; "
+        "until all is built its table is as before"
+    )
 
 
 def test_old_rows_while_more_waits():

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from analytics_platform.defs.sensors import Ask, Cursor, Wait, at_work, decide
 from analytics_platform.demo.events import Event
 from analytics_platform.kafka.embedded import EmbeddedBroker
 from analytics_platform.kafka.offsets import OffsetRange, TopicPlan
+from analytics_platform.report import BuildReport
 from analytics_platform.stream import DomainPlan
 from analytics_platform_tests.defs.conftest import Platform, produce
 
@@ -41,6 +43,27 @@ def test_a_stopped_topic_is_named_while_nothing_is_new():
     decision = decide("flights", plan(weather=STOPPED), Cursor(), NOW)
 
     assert decision == Wait(f"lag 0; nothing new; stopped: {STOPPED}")
+
+
+def test_a_mart_is_to_be_built_while_nothing_is_new():
+    half = BuildReport("carrier_daily", 500, 1000, NOW)
+    decision = decide("flights", replace(plan(), building=(half,)), Cursor(), NOW)
+
+    assert isinstance(decision, Ask)
+    assert decision.ranges == ()
+    assert (
+        decision.line == "lag 0; nothing new, but gold.carrier_daily to be built from all history; asking for a burst"
+    )
+
+
+def test_a_mart_that_comes_no_further_is_asked_for_ever_less_often():
+    half = replace(plan(), building=(BuildReport("carrier_daily", 500, 1000, NOW),))
+    more = replace(plan(), building=(BuildReport("carrier_daily", 501, 1000, NOW),))
+    first = decide("flights", half, Cursor(), NOW)
+
+    assert isinstance(first, Ask)
+    assert isinstance(decide("flights", half, first.cursor, NOW), Wait)
+    assert isinstance(decide("flights", more, first.cursor, NOW), Ask)
 
 
 def test_data_in_several_topics():
