@@ -19,6 +19,7 @@ HOMES = {
     "yaml": ("contract/",),
     "dagster": ("defs/", "definitions.py"),
     "duckdb": ("duck.py",),
+    "vl_convert": ("chart/",),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
 }
@@ -47,6 +48,7 @@ LEVELS = (
     ("derive", "fill"),
     ("catchup", "subject"),
     ("stream", "rebuild", "gaps", "query", "usage", "lateness", "replay", "resume"),
+    ("chart",),
     ("status", "doctor", "impact", "pages", "forget"),
     ("defs", "demo"),
     ("cli",),
