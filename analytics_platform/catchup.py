@@ -5,6 +5,7 @@ from datetime import datetime
 
 from analytics_platform import bronze, derive
 from analytics_platform.contract.model import Domain
+from analytics_platform.enrich import NOBODY, Asks
 from analytics_platform.kafka.offsets import Log, OffsetRange
 from analytics_platform.lake.table import Lake
 from analytics_platform.schema_book import SchemaBook
@@ -35,11 +36,12 @@ def catch_up(
     book: SchemaBook,
     clock: Callable[[], datetime],
     halted: Collection[str] = (),
+    lookups: Asks = NOBODY,
     on_slice: Callable[[derive.Slice, derive.Taken, Stopwatch], None] = lambda _part, _taken, _watch: None,
 ) -> int:
     """Bring quarantine and silver up to bronze, in slices of about one micro-batch; returns how many.
 
-    `book` has the schemas of framed values. Tables of event types that are `halted` stay where they are.
+    `book` has the schemas of framed values, `lookups` ask the services that contracts enrich from. Tables of event types that are `halted` stay where they are.
     A table that knows nothing of a partition yet starts at the first offset bronze holds of it.
 
     Durable on return: everything bronze holds of the log is in every table below it.
@@ -75,6 +77,16 @@ def catch_up(
         records = bronze.records(lake, log, ranges).sort("partition", "offset").collect()
         watch.lap("read")
         part = derive.Slice(log, tuple(sorted(ranges)), records)
-        taken = derive.take_in(lake, domain, part, now=clock(), halted=halted, keys=keys, book=book, lap=watch.lap)
+        taken = derive.take_in(
+            lake,
+            domain,
+            part,
+            now=clock(),
+            halted=halted,
+            keys=keys,
+            book=book,
+            lookups=lookups,
+            lap=watch.lap,
+        )
         on_slice(part, taken, watch)
         done += 1

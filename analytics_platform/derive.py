@@ -21,7 +21,7 @@ from analytics_platform import bronze, erasure, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, EventContract
 from analytics_platform.contract.newer import Sights
 from analytics_platform.contract.treatment import key_names
-from analytics_platform.enrich import References, enriched, missing_marks
+from analytics_platform.enrich import NOBODY, Asks, Sources, enriched, missing_marks
 from analytics_platform.errors import AccountingBroken, KeyMissing
 from analytics_platform.judge import Judged, judge
 from analytics_platform.kafka.frame import NO_SCHEMAS
@@ -135,6 +135,7 @@ def take_in(
     halted: Collection[str] = (),
     keys: KeyRing = NO_KEYS,
     book: SchemaBook | None = None,
+    lookups: Asks = NOBODY,
     lap: Callable[[str], None] = lambda _stage: None,
 ) -> Taken:
     """Take a slice of bronze into quarantine and silver.
@@ -149,6 +150,7 @@ def take_in(
             behind the others, as that of a type contracted later does, and is caught up like it.
         keys: By which fields are hashed, see `key_ring`.
         book: Has the schemas of framed values; may be None where no contract declares such.
+        lookups: Ask the services that contracts enrich from.
         lap: Called with the name of each stage when it is done: decode, enrich, quarantine, silver.
 
     Durable on return: all of the slice, in every table.
@@ -163,7 +165,7 @@ def take_in(
     schemas = NO_SCHEMAS if book is None else book.of(part.records, contracts)
     judged = judge(part.records, contracts, keys, schemas)
     lap("decode")
-    found = enriched(judged, domain, References(lake, domain), now)
+    found = enriched(judged, domain, Sources(lake, domain, lookups), now)
     judged = found.judged
     lap("enrich")
     quarantined, discarded = _take_rejected(lake, domain, part, judged, now)

@@ -19,7 +19,13 @@ from analytics_platform.errors import ContractError, KafkaError, RegistryError, 
 from analytics_platform.kafka import apache
 from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.lake.listing import table_names
-from analytics_platform.settings import PREFIX, Settings
+from analytics_platform.lookup.address import Address
+from analytics_platform.lookup.answer import Found, Key, Unavailable
+from analytics_platform.lookup.function import FunctionSource
+from analytics_platform.lookup.lookups import Lookups
+from analytics_platform.lookup_settings import LookupSettings
+from analytics_platform.settings import Settings
+from analytics_platform.variable import PREFIX
 
 PACKAGES = ("confluent-kafka", "dagster", "dagster-webserver", "deltalake", "duckdb", "pandera", "polars", "pyarrow")
 _PATIENCE = timedelta(seconds=3)
@@ -73,6 +79,7 @@ def findings(
         _disk(settings),
         *_kafka(settings, catalog),
         *_registry(settings, catalog),
+        *_lookups(settings),
         _apache(),
         _dagster_home(environ),
     ]
@@ -188,6 +195,38 @@ def _registry(settings: Settings, catalog: Catalog) -> list[Finding]:
     except RegistryError as error:
         return [Finding(name, State.FAIL, str(error), todo)]
     return [Finding(name, State.OK, f"{settings.registry.url} answers: {subjects} subjects")]
+
+
+def _lookups(settings: Settings) -> list[Finding]:
+    """Whether each lookup answers; one that does not stops nothing."""
+    found = []
+    patient = [replace(one, timeout=min(one.timeout, _PATIENCE), wait=_PATIENCE) for one in settings.lookups]
+    with Lookups(patient) as lookups:
+        for lookup in settings.lookups:
+            name, variables = f"lookup {lookup.name}", f"ANALYTICS_LOOKUP_{lookup.name.upper()}__"
+            said = _asked(lookups, lookup)
+            if isinstance(said, str):
+                found.append(Finding(name, State.OK, said))
+                continue
+            todo = f"start it, or mend {variables}*; events go on without its fields"
+            if lookup.probe is None:
+                todo += f"; {variables}PROBE may name a key that it knows"
+            found.append(Finding(name, State.WARN, f"does not answer: {said.why}", todo))
+    return found
+
+
+def _asked(lookups: Lookups, lookup: LookupSettings) -> str | Unavailable:
+    """What a lookup answered. A function is not asked for a key that is made up: it may take none but its own."""
+    key: Key | None = lookup.probe_key()
+    if key is None and lookup.function is not None:
+        function = FunctionSource(lookup.function, lookup.answer_bytes).function()
+        return function if isinstance(function, Unavailable) else "can be imported; no PROBE names a key to ask for"
+    if key is None:
+        key = ("doctor",) * Address(lookup.url or "").parts
+    answer = lookups.ask(lookup.name, [key])[key]
+    if isinstance(answer, Unavailable):
+        return answer
+    return "answers" if isinstance(answer, Found) else "answers: not found"
 
 
 def _apache() -> Finding:

@@ -13,26 +13,21 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from analytics_platform import gold, silver
-from analytics_platform.contract.model import Domain, Enrichment, EventContract
-from analytics_platform.enrich import (
-    COMPLETE,
-    References,
-    State,
-    from_ms,
-    missing_id,
-    taken_schema,
-    to_ms,
-    with_answer,
-)
+from analytics_platform.contract.model import Enrichment, EventContract
+from analytics_platform.enrich import Sources
+from analytics_platform.enrich.answer import State, taken_schema
+from analytics_platform.enrich.missing import COMPLETE, from_ms, missing_id, to_ms
+from analytics_platform.enrich.rows import with_answer
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql
-from analytics_platform.lake.table import Lake
 from analytics_platform.window import Span
 
 _MOST_INSTANTS = 64
 """Micro-batches of one slice, so that its predicate stays short."""
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+NOTHING_BEFORE: Mapping[str, datetime] = {}
+"""No pass went before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,53 +41,59 @@ class Filled:
     rewritten: gold.Rewritten
     """For `gold.refresh`, which has to be told at once: a mart that is not starts over."""
     stuck: bool
-    """Whether rows stay missing although their source seemed to be there: to ask again at once is of no use."""
+    """Whether nothing could be filled although the sources seemed to be there: to ask again at once is of no use."""
+    after: Mapping[str, datetime]
+    """Where the next pass goes on, by event type: rows that stay missing do not hold up those that came after them."""
 
 
-def fill(lake: Lake, domain: Domain, *, max_rows: int, now: datetime) -> Filled | None:
+def fill(
+    sources: Sources, *, max_rows: int, now: datetime, after: Mapping[str, datetime] = NOTHING_BEFORE
+) -> Filled | None:
     """Fill one slice of every silver table that has rows to fill and whose source is there; None where there is nothing to do.
 
     Args:
-        lake: Where the tables are.
-        domain: Whose.
+        sources: What a domain is enriched from, and its lake.
         max_rows: About so many rows of a table are replaced at once; a whole micro-batch is never split.
         now: In UTC; since when the rows have what they get.
+        after: Where the pass before went to; from the beginning where it says nothing.
 
     Durable on return: the slices.
     If it dies halfway: some tables are filled so far and some are not; the next pass goes on. Marts over a table that was
     filled start over.
     """
-    work = _Fill(lake, domain, References(lake, domain), max_rows, now)
+    lake, domain = sources.lake, sources.domain
+    work = _Fill(sources, max_rows, now, after)
     names = [name for name in dict.fromkeys(event.name for event in domain.events) if work.open(name)]
     if not names:
         return None
     before = silver.rewrites(lake, domain)
     for name in names:
         work.slice_of(name)
-    after = {name: count + work.commits[name] for name, count in before.items()}
+    own = {name: count + work.commits[name] for name, count in before.items()}
     touched = {name: pl.concat(parts).unique().sort() for name, parts in work.touched.items()}
-    return Filled(dict(+work.rows), dict(+work.unknown), gold.Rewritten(touched, before, after), work.stuck)
+    stuck = work.held_up and not any(work.rows.values())
+    return Filled(dict(+work.rows), dict(+work.unknown), gold.Rewritten(touched, before, own), stuck, work.next)
 
 
 @dataclass(slots=True)
 class _Fill:
-    lake: Lake
-    domain: Domain
-    source: References
+    source: Sources
     max_rows: int
     now: datetime
+    after: Mapping[str, datetime]
+    next: dict[str, datetime] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     commits: Counter[str] = field(default_factory=Counter)
     touched: dict[str, list[pl.Series]] = field(default_factory=dict)
-    stuck: bool = False
+    held_up: bool = False
 
     def open(self, name: str) -> bool:
         """Whether a table may have rows to fill, as far as its log tells."""
-        versions = self.domain.versions_of(name)
+        versions = self.source.domain.versions_of(name)
         if not silver.newest(versions).enrichments:
             return False
-        table = self.lake.newest(silver.spec(versions))
+        table = self.source.lake.newest(silver.spec(versions))
         return table is not None and bool(self._open(Pinned(table), silver.newest(versions)))
 
     def _open(self, table: Pinned, contract: EventContract) -> list[tuple[Enrichment, int]]:
@@ -102,45 +103,51 @@ class _Fill:
 
     def slice_of(self, name: str) -> None:
         """Fill the first slice of a table that is missing anything."""
-        versions = self.domain.versions_of(name)
+        versions = self.source.domain.versions_of(name)
         contract = silver.newest(versions)
-        done = _Slice(pl.DataFrame(), {}, {}, stuck=False)
+        done = _Slice(pl.DataFrame(), {}, {}, lacks=False)
 
         def change(table: Pinned, left: tuple[Move, ...]) -> Change | None:
             nonlocal done
             del left
-            done = _Slice(pl.DataFrame(), {}, {}, stuck=False)
+            done = _Slice(pl.DataFrame(), {}, {}, lacks=False)
             marks = self._open(table, contract)
             if not marks:
                 return None
             wanted = [item for item, _ in marks]
             snapshot = table.snapshot()
-            lacking, end = _first_lacking(snapshot, wanted, from_ms(min(mark for _, mark in marks)), self.max_rows)
+            begin = from_ms(min(mark for _, mark in marks))
+            start = max(begin, self.after.get(name, begin))
+            lacking, end = _first_lacking(snapshot, wanted, start, self.max_rows)
             instants = _slice(lacking, self.max_rows)
             near = snapshot.touching("_ingested_at", [(at, at + _MS) for at in instants]).scan()
             standing = near.filter(pl.col("_ingested_at").is_in(instants)).collect()
             done = self._filled(standing, wanted)
-            progress = _progress(marks, lacking, instants, done.rows, end)
+            # Of rows before the start some are still missing theirs.
+            progress = _progress(marks, lacking, instants, done.rows, end) if start == begin else {}
+            self.next.pop(name, None)
+            if instants and (start > begin or done.lacks):
+                self.next[name] = instants[-1] + _MS
             if not any(done.counts.values()):
+                self.held_up |= bool(instants) or start > begin
                 return Change(standing.clear(), progress=progress) if progress else None
             progress[silver.REWRITES] = (table.progress(silver.REWRITES) or 0) + 1
             replaces = overlap_sql("_ingested_at", [(at, at + _MS) for at in instants])
             return Change(done.rows, replaces=replaces, progress=progress, metadata={"filled": ", ".join(done.counts)})
 
-        commit(self.lake, silver.spec(versions), change)
-        self.stuck |= done.stuck
+        commit(self.source.lake, silver.spec(versions), change)
         if not any(done.counts.values()):
             return
         self.commits[name] += 1
         self.rows.update({f"{name}.{item}": count for item, count in done.counts.items()})
         self.unknown.update({f"{name}.{item}": count for item, count in done.unknown.items()})
-        for mart in self.domain.marts:
+        for mart in self.source.domain.marts:
             if name in mart.silver_inputs:
                 self.touched.setdefault(mart.name, []).append(gold.touched_by(done.changed, name, mart))
 
     def _filled(self, standing: pl.DataFrame, wanted: Sequence[Enrichment]) -> "_Slice":
         """The rows of a slice with what can be had for those that are missing it."""
-        counts, unknown, stuck = {}, {}, False
+        counts, unknown, has_more = {}, {}, False
         rows = standing.with_row_index("_place")
         is_changed = pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)
         for item in wanted:
@@ -149,11 +156,11 @@ class _Fill:
             got = with_answer(lacks, item, answer, self.now).filter(pl.col(item.enriched_at).is_not_null())
             counts[item.name] = got.height
             unknown[item.name] = int((answer.states == State.UNKNOWN).sum())
-            stuck |= got.height < lacks.height
+            has_more |= got.height < lacks.height
             rows = rows.update(got.select("_place", *taken_schema(item), item.enriched_at), on="_place")
             is_changed |= rows["_place"].is_in(got["_place"].implode())
         rows = rows.drop("_place")
-        return _Slice(rows, counts, unknown, stuck, rows.filter(is_changed))
+        return _Slice(rows, counts, unknown, has_more, rows.filter(is_changed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,8 @@ class _Slice:
     counts: Mapping[str, int]
     """Rows filled, by enrichment."""
     unknown: Mapping[str, int]
-    stuck: bool
+    lacks: bool
+    """Whether some of its rows are still missing something."""
     changed: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 

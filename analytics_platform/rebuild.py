@@ -13,15 +13,16 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark, window
+from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain, MartContract
-from analytics_platform.enrich import References, enriched, missing_marks, remembering
+from analytics_platform.enrich import Sources, enriched, missing_marks, remembering
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, overlap_sql, places_sql
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.refetch import refetch
 from analytics_platform.report import RebuildReport
 from analytics_platform.schema_book import SchemaBook
@@ -73,7 +74,10 @@ def rebuild(
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
-    work = _Rebuild(domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book)
+    lookups = Lookups(settings.lookups)
+    work = _Rebuild(
+        domain, settings, (_whole_ms(start), _whole_ms(end)), clock, by, on_slice, lake, keys, book, lookups
+    )
     began = clock()
     if "bronze" in layers:
         for topic in domain.topics:
@@ -83,7 +87,7 @@ def rebuild(
                 on_slice(f"{topic}: {fetched:,} records were missing from bronze and were fetched again")
     before = silver.rewrites(work.lake, domain)
     if "silver" in layers:
-        with book:
+        with book, lookups:
             for topic in domain.topics:
                 work.silver_of(topic)
     if "gold" in layers:
@@ -112,6 +116,7 @@ class _Rebuild:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
+    lookups: Lookups
     records: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
@@ -127,7 +132,7 @@ class _Rebuild:
             self.records += records.height
             contracts = self.domain.events_of(topic)
             judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
-            judged = enriched(judged, self.domain, References(self.lake, self.domain), self.clock()).judged
+            judged = enriched(judged, self.domain, Sources(self.lake, self.domain, self.lookups), self.clock()).judged
             good = judged.good_but(self._mend_quarantine(topic, span, records, judged))
             for name in self.domain.event_types_of(topic):
                 self._mend_silver(name, span, good)
@@ -249,8 +254,8 @@ class _Rebuild:
             return pl.Series([], dtype=pl.Datetime("us", "UTC"))
         near = Snapshot.of(table).touching("_ingested_at", [self.hours]).scan()
         column = pl.col(mart.window.time_fields[name])
-        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect().to_series()
-        return window.starts(times, mart.window)
+        times = near.filter(_within("_ingested_at", self.hours)).select(column.unique()).collect()
+        return gold.touched_by(times, name, mart)
 
     def _count(self, title: str, removed: int, added: int, rows: int) -> None:
         self.removed[title] += removed

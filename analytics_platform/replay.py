@@ -22,13 +22,14 @@ import polars as pl
 from analytics_platform import bronze, derive, erasure, gold, quarantine, silver, watermark
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import PATCH
-from analytics_platform.enrich import References, enriched, missing_marks
+from analytics_platform.enrich import Sources, enriched, missing_marks
 from analytics_platform.errors import LakeError
 from analytics_platform.judge import Judged, judge
 from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Move, commit
 from analytics_platform.lake.files import Pinned, Snapshot, places_sql
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.quarantine import DISCARDED, KEY, NEW, REPLAYED
 from analytics_platform.report import DiscardReport, ReplayReport, counted
 from analytics_platform.schema_book import SchemaBook
@@ -78,10 +79,11 @@ def replay(
     statuses = (NEW, REPLAYED, DISCARDED) if revive else (NEW, REPLAYED)
     lake = Lake(settings.lake, settings.fsync)
     book = SchemaBook(lake, domain.name, settings.registry)
-    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book)
+    lookups = Lookups(settings.lookups)
+    work = _Replay(domain, settings, clock, by, revive, derive.key_ring(domain, settings), lake, book, lookups)
     began = clock()
     before = silver.rewrites(work.lake, domain)
-    with book:
+    with book, lookups:
         for portion in _portions(work.lake, domain, replace(selection, statuses=statuses), settings):
             on_portion(work.portion(portion))
     work.gold(before)
@@ -153,6 +155,7 @@ class _Replay:
     keys: KeyRing
     lake: Lake
     book: SchemaBook
+    lookups: Lookups
     selected: int = 0
     replayed: int = 0
     cut: int = 0
@@ -173,7 +176,7 @@ class _Replay:
         records = rows.select(_RECORD)
         contracts = self.domain.events_of(topic)
         judged = judge(records, contracts, self.keys, self.book.of(records, contracts))
-        judged = enriched(judged, self.domain, References(self.lake, self.domain), self.clock()).judged
+        judged = enriched(judged, self.domain, Sources(self.lake, self.domain, self.lookups), self.clock()).judged
         entering = self._settle(portion, records, judged)
         entered = sum(
             self._enter(name, good.join(entering, on=list(_PLACE), how="semi")) for name, good in judged.good.items()

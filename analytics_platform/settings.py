@@ -13,27 +13,15 @@ from typing import Any
 
 from analytics_platform.errors import SettingsError
 from analytics_platform.keyring import NAME, KeyRing, key_of, read_keys
+from analytics_platform.lookup_settings import LOOKUP_PREFIX, LookupSettings, read_lookups
+from analytics_platform.variable import PREFIX, Secret, parse, variable
 
-PREFIX = "ANALYTICS_"
 KEY_PREFIX = "ANALYTICS_KEY_"
 """Begins the variables that hold a key each; the rest is its name."""
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
-_APART = {"kafka", "registry", "keys"}
+_APART = {"kafka", "registry", "keys", "lookups"}
 """Not a variable each."""
-_LONGEST_S = 315_360_000
 _UNFIT = set("%?*[]{}#\\")
 """Not in the lake's path: Delta reads it as an address and DuckDB as a pattern, where these mean something else."""
-
-
-class Secret(str):
-    """A string that never shows itself in a repr; `str.__str__` still yields it, so format it nowhere."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Three stars, whatever it holds."""
-        return "'***'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +143,8 @@ class Settings:
     """File of lines `name: key`, by which personal data is hashed; read when it is needed."""
     keys: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
     """Further keys in hex or base64, by name: `ANALYTICS_KEY_<NAME>`."""
+    lookups: tuple[LookupSettings, ...] = ()
+    """Services that events are enriched from, sorted by name: `ANALYTICS_LOOKUP_<NAME>__…`."""
 
     def __post_init__(self) -> None:
         """Refuse what no table can be kept under.
@@ -176,17 +166,17 @@ class Settings:
         Raises:
             SettingsError: naming every variable that is wrong, at once.
         """
-        kafka_fields = {_variable(item.name, item.type, "KAFKA_"): item for item in fields(KafkaSettings)}
-        registry_fields = {_variable(item.name, item.type, "REGISTRY_"): item for item in fields(RegistrySettings)}
-        own_fields = {_variable(item.name, item.type): item for item in fields(cls) if item.name not in _APART}
+        kafka_fields = {variable(item.name, item.type, "KAFKA_"): item for item in fields(KafkaSettings)}
+        registry_fields = {variable(item.name, item.type, "REGISTRY_"): item for item in fields(RegistrySettings)}
+        own_fields = {variable(item.name, item.type): item for item in fields(cls) if item.name not in _APART}
         kafka: dict[str, Any] = {}
         registry: dict[str, Any] = {}
         own: dict[str, Any] = {}
-        wrong: list[str] = []
+        own["lookups"], wrong = read_lookups(environ)
         groups = ((own_fields, own), (kafka_fields, kafka), (registry_fields, registry))
         known = [name for fields_, _ in groups for name in fields_]
         for name in sorted(environ):
-            if not name.startswith(PREFIX):
+            if not name.startswith(PREFIX) or name.startswith(LOOKUP_PREFIX):
                 continue
             if name.startswith(KEY_PREFIX):
                 wrong += _add_key(name, environ[name], own)
@@ -200,7 +190,7 @@ class Settings:
                 continue
             item, into = found
             try:
-                into[item.name] = _parse(item.type, environ[name])
+                into[item.name] = parse(item.type, environ[name])
             except ValueError as error:
                 wrong.append(f"{name}: {error}")
         if wrong:
@@ -215,8 +205,10 @@ class Settings:
                 value = getattr(holder, item.name)
                 if value is None or (holder is self and item.name in _APART):
                     continue
-                name = _variable(item.name, item.type, prefix)
+                name = variable(item.name, item.type, prefix)
                 variables[name] = str(value.total_seconds()) if isinstance(value, timedelta) else str(value)
+        for lookup in self.lookups:
+            variables |= lookup.environ()
         return variables | {f"{KEY_PREFIX}{name.upper()}": str(key) for name, key in self.keys}
 
     def key_ring(self) -> KeyRing:
@@ -234,10 +226,6 @@ class Settings:
         return KeyRing(filed | {name: key_of(text) for name, text in self.keys})
 
 
-def _variable(name: str, kind: Any, prefix: str = "") -> str:
-    return f"{PREFIX}{prefix}{name.upper()}" + ("_SECONDS" if kind is timedelta else "")
-
-
 def _add_key(name: str, text: str, own: dict[str, Any]) -> list[str]:
     """Put a key beside the others; what is wrong with it is said without it."""
     called = name.removeprefix(KEY_PREFIX).lower()
@@ -249,27 +237,3 @@ def _add_key(name: str, text: str, own: dict[str, Any]) -> list[str]:
         return [f"{name}: {error}"]
     own["keys"] = (*own.get("keys", ()), (called, Secret(text)))
     return []
-
-
-def _parse(kind: Any, text: str) -> Any:
-    if kind is bool:
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        raise ValueError(f"found {text!r}, allowed are true and false")
-    if kind is int:
-        if text.isdigit() and int(text) > 0:
-            return int(text)
-        raise ValueError(f"found {text!r}, allowed is a whole number above 0")
-    if kind is timedelta:
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = -1.0
-        if not 0 <= seconds <= _LONGEST_S:
-            raise ValueError(f"found {text!r}, allowed is a number of seconds from 0 to {_LONGEST_S:,}, ten years")
-        return timedelta(seconds=seconds)
-    if not text:
-        raise ValueError("is empty; unset it to get the default")
-    if "Secret" in str(kind):
-        return Secret(text)
-    return Path(text) if "Path" in str(kind) else text

@@ -15,6 +15,7 @@ from analytics_platform import breaker, bronze, derive, gold
 from analytics_platform.catchup import behind, catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.derive import Slice
+from analytics_platform.enrich import Sources
 from analytics_platform.errors import (
     LakeError,
     OffsetGap,
@@ -33,6 +34,7 @@ from analytics_platform.keyring import KeyRing
 from analytics_platform.lake.commit import Change, Committed, Move, commit
 from analytics_platform.lake.files import Pinned
 from analytics_platform.lake.table import Lake
+from analytics_platform.lookup.lookups import Lookups
 from analytics_platform.reference import load_reference
 from analytics_platform.refetch import batch_metadata
 from analytics_platform.report import BatchReport, BurstReport, MartReport
@@ -45,7 +47,7 @@ Clock = Callable[[], datetime]
 Planned = Mapping[str, tuple[OffsetRange, ...]]
 
 _RETRY = timedelta(minutes=1)
-"""Before rows are filled again from a table that seemed to be there and could not be read."""
+"""Before a source is asked again for rows to fill that seemed to be there and said nothing."""
 _PAUSE_S = 0.1
 """Between two looks at topics that have nothing new: three small requests each, so ten looks a second cost little."""
 
@@ -152,8 +154,12 @@ def follow(
     """
     keys = derive.key_ring(domain, settings)
     lake = Lake(settings.lake, settings.fsync)
-    with KafkaLog(settings) as log, SchemaBook(lake, domain.name, settings.registry) as book:
-        burst = _Burst(domain, settings, clock, log, lake, keys, book, on_batch, on_mart)
+    with (
+        KafkaLog(settings) as log,
+        SchemaBook(lake, domain.name, settings.registry) as book,
+        Lookups(settings.lookups) as lookups,
+    ):
+        burst = _Burst(domain, settings, clock, log, lake, keys, book, lookups, on_batch, on_mart)
         ended = burst.run(planned, _Limits(budget, idle, until, stop))
         for topic, offsets in burst.done.items():
             log.commit_hint(topic, offsets)
@@ -169,14 +175,16 @@ class _Burst:
     lake: Lake
     keys: KeyRing
     book: SchemaBook
+    lookups: Lookups
     on_batch: Callable[[BatchReport], None]
     on_mart: Callable[[MartReport], None]
     tally: Tally = field(init=False)
     logs: dict[str, tuple[Log, Sequence[int]]] = field(default_factory=dict)
     done: dict[str, dict[int, int]] = field(default_factory=dict)
     last_batch: dict[str, float] = field(default_factory=dict)
+    filled_to: Mapping[str, datetime] = field(default_factory=dict)
     fills_at: datetime | None = None
-    """Until when no row is filled, where the last pass could not."""
+    """When rows are filled again, where the last pass could fill none."""
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.domain.name)
@@ -288,6 +296,7 @@ class _Burst:
             halted=self.tally.halted,
             keys=self.keys,
             book=self.book,
+            lookups=self.lookups,
             lap=watch.lap,
         )
         self.done[state.topic] |= {item.partition: item.end for item in part.ranges}
@@ -318,6 +327,7 @@ class _Burst:
             book=self.book,
             clock=self.clock,
             halted=self.tally.halted,
+            lookups=self.lookups,
             on_slice=on_slice,
         )
         return done > 0
@@ -362,10 +372,12 @@ class _Burst:
         if self.fills_at is not None and now < self.fills_at:
             return None
         try:
-            done = fill(self.lake, self.domain, max_rows=self.settings.batch_rows, now=now)
+            sources = Sources(self.lake, self.domain, self.lookups)
+            done = fill(sources, max_rows=self.settings.batch_rows, now=now, after=self.filled_to)
         except SchemaChanged:  # its topic is stopped for it, and says so
             self.fills_at = now + _RETRY
             return None
+        self.filled_to = {} if done is None else done.after
         self.fills_at = now + _RETRY if done is not None and done.stuck else None
         if done is None or not done.rows:
             return None

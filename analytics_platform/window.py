@@ -17,41 +17,59 @@ _FIRST, _LAST = datetime(3, 1, 1, tzinfo=UTC), datetime(9997, 1, 1, tzinfo=UTC)
 _MARGIN = timedelta(days=1)
 """No day of any zone is as far from its middle as this is from its own; windows are at most 366 days."""
 
+_NONE = timedelta(0)
+
 Span = tuple[datetime, datetime]
 """A half-open range of instants, UTC."""
 
 
-def starts(times: pl.Series, window: Window) -> pl.Series:
+def starts(times: pl.Series, window: Window, lookback: timedelta = _NONE) -> pl.Series:
     """The distinct starts (UTC) of the windows that some instants fall into, sorted; nulls fall into none.
 
     Days are cut in the window's own zone, so two of them a year have 23 and 25 hours. Of sessions it is the instants
-    themselves: a row alone does not say when its session began.
+    themselves: a row alone does not say when its session began. With a lookback also the windows that begin no later than
+    that after an instant: these are the ones that `back` lets see it.
     """
     given = times.drop_nulls().clip(_FIRST, _LAST)
     if window.session is not None:
         return given.unique().sort()
-    if window.step < _DAY:  # these are in UTC
-        latest = given.dt.truncate(_seconds(window, 1)).unique()
+    latest = given.to_frame("time").select(_latest(window, lookback)).unique().to_series()
+    if lookback:
+        latest = latest.explode().unique()
+    if window.step < _DAY:
         before = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(1, window.overlap)]
         return pl.concat([latest, *before]).unique().sort()
-    latest = given.dt.convert_time_zone(window.timezone).dt.date().unique()
     days = pl.concat([latest.dt.offset_by(f"-{back}d") for back in range(window.overlap)]).unique()
     zone = ZoneInfo(window.timezone)
     found = sorted({_begins(day, zone) for day in days.to_list()})
     return pl.Series(times.name, found, pl.Datetime("us", "UTC"))
 
 
-def assigned(times: pl.Series, window: Window) -> pl.DataFrame:
-    """Every window that each instant falls into: `place` of the instant in the series, and `start` (UTC). Nulls have none."""
+def assigned(times: pl.Series, window: Window, lookback: timedelta = _NONE) -> pl.DataFrame:
+    """Every window that each instant falls into, as `starts` has them: `place` of the instant in the series, and `start`."""
     given = pl.DataFrame({"time": times.clip(_FIRST, _LAST)}).with_row_index("place").drop_nulls()
+    latest = given.select("place", latest=_latest(window, lookback))
+    if lookback:
+        latest = latest.explode("latest")
+    last = pl.col("latest").dt
     if window.step < _DAY:
-        latest = pl.col("time").dt.truncate(_seconds(window, 1))
-        befores = [latest.dt.offset_by(f"-{_seconds(window, back)}") for back in range(window.overlap)]
-        return given.select("place", start=pl.concat_list(befores)).explode("start")
-    local = pl.col("time").dt.convert_time_zone(window.timezone).dt.date()
-    befores = [local.dt.offset_by(f"-{back}d") for back in range(window.overlap)]
-    days = given.select("place", day=pl.concat_list(befores)).explode("day")
+        befores = [last.offset_by(f"-{_seconds(window, back)}") for back in range(window.overlap)]
+        return latest.select("place", start=pl.concat_list(befores)).explode("start").unique(maintain_order=True)
+    befores = [last.offset_by(f"-{back}d") for back in range(window.overlap)]
+    days = latest.select("place", day=pl.concat_list(befores)).explode("day").unique(maintain_order=True)
     return days.with_columns(start=begins(days["day"], window)).drop("day")
+
+
+def _latest(window: Window, lookback: timedelta) -> pl.Expr:
+    """The latest window of each `time`, as its start (UTC) or its day; with a lookback the list of it and those that follow."""
+    until = (pl.col("time") + lookback).clip(upper_bound=_LAST)
+    if window.step < _DAY:  # these are in UTC
+        step = _seconds(window, 1)
+        first, last = pl.col("time").dt.truncate(step), until.dt.truncate(step)
+        return pl.datetime_ranges(first, last, step) if lookback else first
+    first, last = (at.dt.convert_time_zone(window.timezone).dt.date() for at in (pl.col("time"), until))
+    # Where clocks are put back over midnight, a day may end after the next one has begun.
+    return pl.date_ranges(first, pl.max_horizontal(first, last)) if lookback else first
 
 
 def begins(values: pl.Series, window: Window) -> pl.Series:
@@ -102,6 +120,11 @@ def ranges(found: pl.Series, window: Window) -> list[Span]:
 def reads(covered: Sequence[Span], window: Window) -> list[Span]:
     """Where rows of the windows lie that start within some ranges: each reaches on to the end of its last window."""
     return [(start, _moved(end, window, window.overlap - 1)) for start, end in covered]
+
+
+def back(spans: Sequence[Span], lookback: timedelta) -> list[Span]:
+    """Where rows of an input with a lookback lie that some ranges of instants need."""
+    return [(start - lookback, end) for start, end in spans]
 
 
 def partial(covered: Sequence[Span], window: Window) -> list[Span]:

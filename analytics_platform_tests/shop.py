@@ -227,6 +227,31 @@ SESSION_MARTS = {
     ),
 }
 """Marts whose windows are sessions, and one above."""
+_ASOF_SQL = """\
+WITH priced AS (
+    SELECT occurred_at, max(cents) AS cents FROM silver.order_placed GROUP BY occurred_at
+),
+cancelled AS (
+    SELECT gone.occurred_at, CASE WHEN gone.occurred_at - priced.occurred_at <= INTERVAL {back} THEN cents END AS cents
+    FROM silver.order_cancelled AS gone ASOF LEFT JOIN priced ON gone.occurred_at >= priced.occurred_at
+)
+SELECT {column}, count(*) AS orders, CAST(coalesce(sum(cents), 0) AS bigint) AS cents
+FROM cancelled, unnest(window_starts(occurred_at)) AS starts({column}) GROUP BY {column}
+"""
+_ASOF_FIELDS = "timeFields: {{order_cancelled: occurred_at, order_placed: {{field: occurred_at, lookback: {back}}}}}"
+AS_OF = {
+    name: (
+        _COUNTED.format(start=column, kind=kind),
+        f"{{column: {column}, {cut}, {_ASOF_FIELDS.format(back=back)}}}",
+        _ASOF_SQL.format(column=column, back=sql_back),
+    )
+    for name, column, kind, cut, back, sql_back in (
+        ("hours_as_of", "hour", "timestamp", "size: 1h, timezone: UTC", "3h", "3 HOURS"),
+        ("six_hours_as_of", "hour", "timestamp", "size: 6h, hop: 2h, timezone: UTC", "150m", "150 MINUTES"),
+        ("days_as_of", "day", "date", "size: 1d, timezone: America/New_York", "30h", "30 HOURS"),
+    )
+}
+"""Cancellations with the dearest of the orders that were placed at the latest moment before each."""
 PRODUCTS = "product,title\nmug,Mug\npen,Pen\n"
 
 
@@ -251,7 +276,7 @@ def domain(
     _write(root, events, most_cents, extra, {"quarantine": breaker, "enrich": enrich})
     if patch:
         _file(root, "order_placed/fix.patch.yaml", patch)
-    sqls = {name: sql for name, (_, _, sql) in (MORE_MARTS | SESSION_MARTS).items()}
+    sqls = {name: sql for name, (_, _, sql) in (MORE_MARTS | SESSION_MARTS | AS_OF).items()}
     sqls |= {"sales_hourly": hourly if "order_cancelled" in events else PLACED_SQL, "sales_daily": daily}
     for name in marts:
         _write_mart(root, name, sqls[name], cancels="order_cancelled" in events)
@@ -291,7 +316,7 @@ def _write_mart(root: Path, name: str, sql: str, *, cancels: bool) -> None:
             "{column: day, size: 1d, timezone: America/New_York, timeFields: {order_placed: placed_at}}",
         ),
     }
-    fields, window = windows[name] if name in windows else (MORE_MARTS | SESSION_MARTS)[name][:2]
+    fields, window = windows[name] if name in windows else (MORE_MARTS | SESSION_MARTS | AS_OF)[name][:2]
     _file(root, f"marts/{name}.odcs.yaml", _MART.format(name=name, version="1.0.0", fields=fields, window=window))
     _file(root, f"marts/{name}.sql", sql)
 

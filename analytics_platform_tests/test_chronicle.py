@@ -16,7 +16,7 @@ from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.rebuild import rebuild
 from analytics_platform.report import Account
 from analytics_platform_tests import shop
-from analytics_platform_tests.prices import CONTRACT, PRICES, Prices, Sent, contract_of, domain, price, prices
+from analytics_platform_tests.pricelist import CONTRACT, PRICES, Prices, Sent, contract_of, domain, price, prices
 
 
 def take(of: Prices, start: int, end: int) -> None:

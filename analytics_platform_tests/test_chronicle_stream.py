@@ -18,7 +18,7 @@ from analytics_platform.lake.table import Lake
 from analytics_platform.settings import KafkaSettings, Settings
 from analytics_platform.stream import follow, plan_domain
 from analytics_platform_tests import shop
-from analytics_platform_tests.prices import at, contract_of, domain, price
+from analytics_platform_tests.pricelist import at, contract_of, domain, price
 
 NOTHING = timedelta(0)
 

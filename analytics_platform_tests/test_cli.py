@@ -329,7 +329,7 @@ def test_contracts(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]):
     code, out, _ = called(capsysbinary, "contracts", "check")
     assert (code, out) == (
         0,
-        f"{CONTRACTS}: OK (1 domain, 4 event types, 4 versions, 3 reference tables, 4 marts)\n",
+        f"{CONTRACTS}: OK (1 domain, 4 event types, 4 versions, 3 reference tables, 7 marts)\n",
     )
     code, out, _ = called(capsysbinary, "contracts", "list")
     assert code == 0

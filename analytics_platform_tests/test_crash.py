@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from analytics_platform.enrich import Sources
 from analytics_platform.fill import fill
 from analytics_platform.kafka.embedded import EmbeddedBroker
 from analytics_platform.kafka.produce import Record, Sender
@@ -173,7 +174,7 @@ def test_killed_while_rows_are_filled(world: World, tmp_path: Path) -> None:
     of = replace(world.shop(lake), domain=READS_TITLES)
     while True:
         code = world.run(lake, AFTER if deaths % 2 else BEFORE, domain=READS_TITLES)
-        if code == 0 and fill(of.lake, READS_TITLES, max_rows=BATCH_ROWS, now=datetime.now(UTC)) is None:
+        if code == 0 and fill(Sources(of.lake, READS_TITLES), max_rows=BATCH_ROWS, now=datetime.now(UTC)) is None:
             break
         deaths += code == -signal.SIGKILL
         assert deaths < 100

@@ -8,6 +8,7 @@ import pytest
 from analytics_platform.doctor import PACKAGES, State, findings
 from analytics_platform.kafka.produce import create_topic
 from analytics_platform.settings import KafkaSettings
+from analytics_platform_tests.lookup.service import Service
 from analytics_platform_tests.registry import StandIn
 
 CONTRACTS = Path(__file__).parent.parent / "contracts"
@@ -142,3 +143,27 @@ def test_a_registry_that_contracts_need(environ: dict[str, str], tmp_path: Path)
     state, said = looked({**environ, "ANALYTICS_CONTRACTS": str(tmp_path / "contracts")})["registry"]
     assert state is State.FAIL
     assert said == "not set, and weather_observed can be read with its schemas only"
+
+
+def test_lookups(environ: dict[str, str]) -> None:
+    service = Service()
+    rate = "ANALYTICS_LOOKUP_RATE__"
+    changed = {
+        **environ,
+        f"{rate}URL": service.url,
+        f"{rate}TIMEOUT_SECONDS": "30",
+        "ANALYTICS_LOOKUP_CASE__FUNCTION": "string:capwords",
+        "ANALYTICS_LOOKUP_GONE__FUNCTION": "no_such_team:rates",
+    }
+    found = looked(changed)
+    assert found["lookup rate"] == (State.OK, "answers: not found")
+    assert found["lookup case"] == (State.OK, "can be imported; no PROBE names a key to ask for")
+    why = "does not answer: no_such_team:rates cannot be imported: ModuleNotFoundError"
+    assert found["lookup gone"] == (State.WARN, why)
+    assert looked({**changed, f"{rate}PROBE": '["EUR"]'})["lookup rate"] == (State.OK, "answers")
+    asked = looked({**changed, "ANALYTICS_LOOKUP_CASE__PROBE": '["EUR"]'})["lookup case"]
+    assert asked == (State.WARN, "does not answer: AttributeError")
+    service.fails = "400"
+    assert looked(changed)["lookup rate"] == (State.WARN, "does not answer: HTTP 400")
+    service.stop()
+    assert looked(changed)["lookup rate"] == (State.WARN, "does not answer: cannot connect")

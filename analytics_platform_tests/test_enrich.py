@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from analytics_platform import derive, quarantine, reference, silver
 from analytics_platform.contract.model import Domain
 from analytics_platform.contract.schema import INSTANT
-from analytics_platform.enrich import COMPLETE, References, State, enriched, missing_id
+from analytics_platform.enrich import Sources, enriched
+from analytics_platform.enrich.answer import State
+from analytics_platform.enrich.missing import COMPLETE, missing_id
+from analytics_platform.enrich.table import References
 from analytics_platform.judge import judge
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.lake.commit import Change, commit
@@ -162,7 +165,7 @@ def test_an_unknown_key_goes_to_quarantine_where_the_contract_says_so(tmp_path: 
     taken = take(of)
     assert found(of) == [(0, "Mug", of.now)]
     rows = of.quarantine().sort("offset").select("offset", "codes", "reasons", "event_type", "contract")
-    words = "item: reference.products has no row for its product"
+    words = "item: reference.products knows nothing of its product"
     assert rows.rows()[0] == (1, ["unknown_reference"], [words], "order_placed", "order_placed@1.0.0")
     assert rows["offset"].to_list() == [1, 2, 3]
     (account,) = taken.accounts.values()
@@ -185,7 +188,7 @@ def test_replayed_once_the_table_knows_the_key(tmp_path: Path) -> None:
 def test_the_table_learns_a_key_between_quarantine_and_silver(tmp_path: Path) -> None:
     of = shop_of(tmp_path, placed(1), placed(2, "cup"), domain=STRICT)
     part = of.pour(ORDERS, of.whole(ORDERS))
-    dead = enriched(judge(part.records, of.domain.events_of(ORDERS)), of.domain, References(of.lake, of.domain), of.now)
+    dead = enriched(judge(part.records, of.domain.events_of(ORDERS)), of.domain, Sources(of.lake, of.domain), of.now)
     derive._take_rejected(of.lake, of.domain, part, dead.judged, of.now)
     more = of.under(shop.domain(enrich=STRICT_ITEM, products="product,title\nmug,Mug\ncup,Cup\n"))
     load(more)

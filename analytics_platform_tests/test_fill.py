@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from analytics_platform import gold, silver
+from analytics_platform.enrich import Sources
 from analytics_platform.fill import Filled, fill
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.rebuild import rebuild
@@ -36,7 +37,7 @@ def marts(of: Shop, done: Filled | None = None) -> dict[str, int]:
 def passes(of: Shop, max_rows: int = 100_000) -> list[dict[str, int]]:
     """Fill until there is nothing to do, telling the marts each time; the rows of each pass."""
     told = []
-    while (done := fill(of.lake, of.domain, max_rows=max_rows, now=of.now)) is not None:
+    while (done := fill(Sources(of.lake, of.domain), max_rows=max_rows, now=of.now)) is not None:
         assert not done.stuck
         told.append(dict(done.rows))
         marts(of, done)
@@ -66,7 +67,7 @@ def at_once(root: Path, seed: int = 3) -> Shop:
 def test_a_table_that_comes_later_fills_the_rows_and_their_windows(tmp_path: Path) -> None:
     of = taken(tmp_path, [8, 20])
     assert of.silver("order_placed")["product_title"].null_count() == of.silver("order_placed").height
-    assert fill(of.lake, of.domain, max_rows=100, now=of.now) is None
+    assert fill(Sources(of.lake, of.domain), max_rows=100, now=of.now) is None
     load(of)
     of.now += HOUR
     (rows,) = passes(of)
@@ -95,7 +96,7 @@ def test_only_the_windows_of_the_rows_filled_are_recomputed(tmp_path: Path) -> N
     load(of)
     of.take(ORDERS, [OffsetRange(0, 2, 5)])
     marts(of)
-    done = fill(of.lake, of.domain, max_rows=100, now=of.now)
+    done = fill(Sources(of.lake, of.domain), max_rows=100, now=of.now)
     assert done is not None
     assert done.rows == {"order_placed.item": 2}
     assert marts(of, done) == {"sales_hourly": 2, "sales_daily": 2, "days_of_hours": 2}
@@ -109,14 +110,14 @@ def test_rows_that_come_in_the_same_round_are_counted_too(tmp_path: Path) -> Non
     marts(of)
     load(of)
     of.take(ORDERS, [OffsetRange(0, 1, 2)])
-    marts(of, fill(of.lake, of.domain, max_rows=100, now=of.now))
+    marts(of, fill(Sources(of.lake, of.domain), max_rows=100, now=of.now))
     assert of.gold("sales_daily").sort("day").select("title", "orders").rows() == [("Mug", 1), ("Mug", 1)]
 
 
 def test_died_between_silver_and_gold(tmp_path: Path) -> None:
     of = taken(tmp_path, [10])
     load(of)
-    assert fill(of.lake, of.domain, max_rows=100, now=of.now) is not None
+    assert fill(Sources(of.lake, of.domain), max_rows=100, now=of.now) is not None
     marts(of)
     shop.same(facts(of), facts(at_once(tmp_path)))
 
@@ -144,7 +145,7 @@ def test_a_table_that_cannot_be_read_is_stuck_and_nothing_is_written(tmp_path: P
     for file in (of.root / "reference/products").glob("*.parquet"):
         file.unlink()
     versions = of.versions()
-    done = fill(of.lake, of.domain, max_rows=100, now=of.now)
+    done = fill(Sources(of.lake, of.domain), max_rows=100, now=of.now)
     assert done is not None
     assert (done.rows, done.stuck) == ({}, True)
     assert of.versions() == versions
@@ -155,11 +156,11 @@ def test_an_unknown_key_is_filled_with_nothing_and_counted(tmp_path: Path) -> No
     of = shop_of(tmp_path, placed(1), placed(2, "cup"), loaded=False)
     take(of)
     load(of)
-    done = fill(of.lake, of.domain, max_rows=100, now=of.now)
+    done = fill(Sources(of.lake, of.domain), max_rows=100, now=of.now)
     assert done is not None
     assert (done.rows, done.unknown) == ({"order_placed.item": 2}, {"order_placed.item": 1})
     assert found(of) == [(0, "Mug", of.now), (1, None, of.now)]
-    assert fill(of.lake, of.domain, max_rows=100, now=of.now) is None
+    assert fill(Sources(of.lake, of.domain), max_rows=100, now=of.now) is None
 
 
 def test_of_two_enrichments_one_waits(tmp_path: Path) -> None:
@@ -191,10 +192,10 @@ def test_a_rebuild_fills_too_and_leaves_nothing_to_do(tmp_path: Path) -> None:
     load(of)
     assert rebuild(of.domain, of.settings, START, START + HOUR, clock=of.clock).changed
     shop.same(facts(of), facts(at_once(tmp_path)))
-    done = fill(of.lake, of.domain, max_rows=100, now=of.now)
+    done = fill(Sources(of.lake, of.domain), max_rows=100, now=of.now)
     assert done is not None
     assert done.rows == {}
-    assert fill(of.lake, of.domain, max_rows=100, now=of.now) is None
+    assert fill(Sources(of.lake, of.domain), max_rows=100, now=of.now) is None
 
 
 def test_rows_missing_again_after_all_were_filled(tmp_path: Path) -> None:

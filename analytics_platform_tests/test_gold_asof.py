@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from analytics_platform.gold import rows, source
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform_tests import shop
-from analytics_platform_tests.prices import PRICES, Prices, Sent, at, domain, price, prices
+from analytics_platform_tests.pricelist import PRICES, Prices, Sent, at, domain, price, prices
 from analytics_platform_tests.shop import ORDERS, order
 
 AS_OF = domain(priced=True)

@@ -21,14 +21,16 @@ HOMES = {
     "duckdb": ("duck.py",),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
+    "httpcore2": ("lookup/",),
 }
 
 LEVELS = (
     ("errors", "stopwatch"),
-    ("keyring",),
+    ("keyring", "variable"),
+    ("lookup_settings",),
     ("settings",),
     ("duck", "kafka"),
-    ("parquet", "contract", "lake", "revision", "outgoing"),
+    ("parquet", "contract", "lake", "revision", "outgoing", "lookup"),
     (
         "report",
         "bronze",

@@ -17,12 +17,14 @@ from analytics_platform.kafka.consumer import KafkaLog
 from analytics_platform.kafka.offsets import OffsetRange
 from analytics_platform.kafka.produce import Record, Sender, create_topic, send
 from analytics_platform.lake.commit import Change, commit
+from analytics_platform.lookup_settings import LookupSettings
 from analytics_platform.report import Account, BatchReport, BurstReport
 from analytics_platform.settings import KafkaSettings, Secret, Settings
 from analytics_platform.stream import follow, plan_domain
-from analytics_platform_tests import shop
+from analytics_platform_tests import prices, shop
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, feed, order, view
 from analytics_platform_tests.test_enrich import ITEM
+from analytics_platform_tests.test_enrich_remote import RATE
 from analytics_platform_tests.test_fill import TITLES
 
 NOTHING = timedelta(0)
@@ -330,6 +332,28 @@ def test_rows_that_came_before_their_reference_table_are_filled_between_micro_ba
     found = burst.shop().gold("sales_daily").sort("product").select("product", "title", "orders").rows()
     assert found == [("cup", None, 1), ("mug", "Mug", 2)]
     assert burst.follow().filled == {}
+
+
+def test_rows_are_enriched_by_a_service_and_filled_once_it_answers(burst: Burst) -> None:
+    burst.of = shop.domain(enrich=RATE)
+    burst.send({ORDERS: {0: [order(order_id="first"), order(order_id="second", product="cup")]}})
+    report = burst.follow()
+    assert report.missing == {"order_placed.rate": 2}
+    asked = LookupSettings("prices", function="analytics_platform_tests.prices:euros")
+    prices.KNOWN["mug"] = 8.5
+    try:
+        report = follow(
+            burst.domain,
+            replace(burst.settings, lookups=(asked,)),
+            clock=lambda: datetime.now(UTC),
+            budget=NOTHING,
+            idle=NOTHING,
+        )
+    finally:
+        prices.KNOWN.clear()
+    assert (report.filled, report.unknown) == ({"order_placed.rate": 2}, {"order_placed.rate": 1})
+    found = burst.shop().silver("order_placed").sort("order_id").select("order_id", "euros").rows()
+    assert found == [("first", 8.5), ("second", None)]
 
 
 def test_a_table_that_forgot_its_progress_stops_its_topic_only(begun: Burst) -> None:

@@ -161,6 +161,40 @@ def test_every_instant_lies_in_as_many_windows_as_overlap(items: list[datetime],
         assert before[1] <= read[1]
 
 
+@given(st.lists(instants, min_size=1, max_size=3), st.one_of(windows, overlapping), st.integers(1, 30 * 60))
+def test_an_instant_that_is_seen_back_lies_in_the_windows_of_all_that_see_it(
+    items: list[datetime], cut: Window, minutes: int
+) -> None:
+    lookback = timedelta(minutes=minutes) if cut.step >= HOUR else timedelta(minutes=minutes % 90 + 1)
+    from_each = []
+    for item in items:
+        # No window is shorter than a minute, no day than 22 hours.
+        count = lookback // timedelta(minutes=1) if cut.step < HOUR else lookback // timedelta(minutes=15)
+        sees = [item + lookback * part / (count + 1) for part in range(count + 2)]
+        from_each.append(window.starts(times(*sees), cut).to_list())
+    assert window.starts(times(*items), cut, lookback).to_list() == sorted(set().union(*from_each))
+    found = window.assigned(times(*items, None), cut, lookback)
+    assert [
+        sorted(found.filter(pl.col("place") == place)["start"]) for place in range(len(items))
+    ] == from_each  # fmt: skip
+
+
+def test_what_begins_when_the_lookback_ends_sees_it() -> None:
+    at = times(utc(2024, 1, 1, 9))
+    hours = [utc(2024, 1, 1, hour) for hour in (9, 10, 11, 12)]
+    assert window.starts(at, of(HOUR), 3 * HOUR).to_list() == hours
+    assert window.starts(at, of(HOUR), 3 * HOUR - timedelta(microseconds=1)).to_list() == hours[:3]
+    assert window.back([(hours[3], hours[3] + HOUR)], 3 * HOUR) == [(hours[0], hours[3] + HOUR)]
+
+
+@pytest.mark.parametrize("at", [utc(1, 1, 1), datetime.max.replace(tzinfo=UTC)])
+def test_a_lookback_beyond_the_calendar(at: datetime) -> None:
+    for cut in (of(HOUR), of(24 * HOUR, "Asia/Tokyo")):
+        starts = window.starts(times(at), cut, 366 * 24 * HOUR)
+        assert window.at_the_end(starts)
+        assert window.assigned(times(at), cut, 366 * 24 * HOUR)["start"].to_list() == starts.to_list()
+
+
 def test_bounds_of_days() -> None:
     spans = [(utc(2024, 3, 10, 5), utc(2024, 3, 11, 4))]
     assert window.bounds(spans, "America/New_York", pl.Date()) == [(date(2024, 3, 10), date(2024, 3, 11))]

@@ -35,7 +35,7 @@ def _removed(name: str, column: str) -> Difference:
 
 def _changed(old: Enrichment, new: Enrichment) -> Iterator[Difference]:
     asks = {
-        "reference": (old.reference, new.reference),
+        "source": (old.source, new.source),
         "on": (_said(old.on), _said(new.on)),
         "asOf": (old.as_of, new.as_of),
     }

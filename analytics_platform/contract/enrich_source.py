@@ -19,6 +19,10 @@ from analytics_platform.contract.vendor import check_keys, ours
 
 _KEYS = (LogicalType.STRING, LogicalType.INTEGER, LogicalType.DATE, LogicalType.TIMESTAMP)
 """The types of fields by which rows can be looked for."""
+_PARTS = (LogicalType.STRING, LogicalType.INTEGER)
+"""The types of fields that can be part of a question to a service."""
+_ANSWERS = (*_KEYS, LogicalType.NUMBER, LogicalType.BOOLEAN)
+"""The types of what a service answers."""
 _NAME = "is a name of a-z, 0-9 and _ that begins with a letter"
 
 
@@ -37,6 +41,8 @@ def _enrichment(name: str, node: Node, fields: Mapping[str, Field]) -> Enrichmen
     if not NAME.fullmatch(name):
         node.refuse(_NAME, shown(name))
         return None
+    if "lookup" in node:
+        return _lookup(name, node, fields)
     if not check_keys(node, ("reference", "on", "take"), ("asOf", "unknown")):
         return None
     usable = [item.name for item in fields.values() if item.type in _KEYS and not is_treated(item)]
@@ -50,10 +56,7 @@ def _enrichment(name: str, node: Node, fields: Mapping[str, Field]) -> Enrichmen
     for column, taken in take.items():
         if not NAME.fullmatch(taken):
             node["take"][column].refuse(_NAME)
-    unknown, as_of = node["unknown"], node["asOf"]
-    if unknown.value is not None and unknown.value not in set(Unknown):
-        unknown.refuse(one_of(Unknown, unknown.value))
-        return None
+    as_of = node["asOf"]
     times = [item.name for item in fields.values() if item.type is LogicalType.TIMESTAMP and item.required]
     if as_of.value is not None and as_of.value not in times:
         as_of.refuse(one_of(times, as_of.value, "the event's required timestamps"))
@@ -63,8 +66,45 @@ def _enrichment(name: str, node: Node, fields: Mapping[str, Field]) -> Enrichmen
         on,
         take,
         as_of.text or "occurred_at",
-        Unknown(unknown.text) if unknown.text else Unknown.NOTHING,
+        _unknown(node["unknown"]),
     )
+
+
+def _lookup(name: str, node: Node, fields: Mapping[str, Field]) -> Enrichment | None:
+    if not check_keys(node, ("lookup", "on", "take"), ("unknown",)):
+        return None
+    if not NAME.fullmatch(node["lookup"].text):
+        node["lookup"].refuse("is the name of a lookup, as the settings have it")
+    usable = [item.name for item in fields.values() if item.type in _PARTS and not is_treated(item)]
+    by = [item.text for item in node["on"]]
+    if not by or len(set(by)) != len(by):
+        node["on"].refuse("is a list of fields of the event, each once")
+    for item in node["on"]:
+        if item.value not in usable:
+            item.refuse(one_of(usable, item.value, "fields that can be asked by and that silver has as sent"))
+    take = _texts(node["take"], "is a mapping of members of the answer to their logicalType")
+    columns = []
+    for member, kind in take.items():
+        if not NAME.fullmatch(member):
+            node["take"][member].refuse(_NAME, shown(member))
+        elif kind not in set(_ANSWERS):
+            node["take"][member].refuse(one_of(_ANSWERS, kind))
+        else:
+            columns.append(
+                Field(member, LogicalType(kind), required=False, description=f"{member}, as {name} answers.")
+            )
+    lookup, unknown = node["lookup"].text, _unknown(node["unknown"])
+    taken = {member: member for member in take}
+    return Enrichment(
+        name, None, {field: field for field in by}, taken, unknown=unknown, columns=tuple(columns), lookup=lookup
+    )
+
+
+def _unknown(node: Node) -> Unknown:
+    if node.value is not None and node.value not in set(Unknown):
+        node.refuse(one_of(Unknown, node.value))
+        return Unknown.NOTHING
+    return Unknown(node.text) if node.text else Unknown.NOTHING
 
 
 def _texts(node: Node, allowed: str) -> dict[str, str]:
@@ -114,7 +154,7 @@ def _resolved(
     references: Mapping[str, ReferenceContract],
     broken: Collection[str],
 ) -> Enrichment:
-    if f"reference.{item.reference}" in broken:
+    if item.reference is None or f"reference.{item.reference}" in broken:
         return item
     if item.reference not in references:
         node["reference"].refuse(one_of(references, item.reference, "the reference tables of this domain"))

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from analytics_platform.contract.complaint import Complaint, one_of, shown
 from analytics_platform.contract.field import fields_of, refuse_quality
 from analytics_platform.contract.header import agreed, header_of, schema_of
+from analytics_platform.contract.lookback import lookbacks_of, refuse_lookbacks, time_field
 from analytics_platform.contract.model import NAME, PERSONAL, LogicalType, MartContract, Window
 from analytics_platform.contract.reference import primary_key
 from analytics_platform.contract.session import check_session, session_of
@@ -75,7 +76,7 @@ def check_mart(
     """
     if mart.window.session is not None:
         check_session(ours(source.root, "window"), mart, bench)
-    for name in mart.gold_inputs:
+    for name in mart.gold_inputs if mart.window.session is None else ():
         other = marts[name].window
         if other.step == DAY and (mart.window.step < DAY or mart.window.timezone != other.timezone):
             allowed = f"are days in {other.timezone}, as those of gold.{name}, which it reads"
@@ -136,6 +137,8 @@ def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
     of = f"window of {node['size'].value}" + ("" if hop is None else f" that begins every {node['hop'].value}")
     _check_column(node["column"], schema, grain, expected, f"a {of}")
     settle = duration_of(node["finalAfter"]) or timedelta(0)
+    lookbacks = lookbacks_of(node["timeFields"], size, step)
+    overlaps = hop is not None or bool(lookbacks)
     return Window(
         node["column"].text,
         size,
@@ -143,8 +146,9 @@ def _window(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
         _time_fields(node["timeFields"]),
         hop,
         settle,
+        keeps=_keeps(node["late"], overlaps=overlaps, has_rows=node["timeFields"].value is not None),
+        lookbacks=lookbacks,
         as_of=_as_of(node["asOf"]),
-        keeps=_keeps(node["late"], overlaps=hop is not None, has_rows=node["timeFields"].value is not None),
     )
 
 
@@ -154,6 +158,7 @@ def _sessions(node: Node, schema: Node, grain: tuple[str, ...]) -> Window:
     session = session_of(node, schema, grain)
     settle = duration_of(node["finalAfter"]) or timedelta(0)
     times = _time_fields(node["timeFields"])
+    refuse_lookbacks(node["timeFields"])
     return Window(node["column"].text, timedelta(0), "UTC", times, None, settle, session=session)
 
 
@@ -174,7 +179,7 @@ def _check_column(column: Node, schema: Node, grain: tuple[str, ...], expected: 
 def _time_fields(node: Node) -> dict[str, str]:
     if node.value is not None and not isinstance(node.value, dict):
         node.refuse("is a mapping of silver tables to their timestamps")
-    return {key: node[key].text for key in node.keys}
+    return {key: time_field(node[key]).text for key in node.keys}
 
 
 def _as_of(node: Node) -> bool:
@@ -188,7 +193,8 @@ def _keeps(node: Node, *, overlaps: bool, has_rows: bool) -> bool:
     if node.value not in (None, "restate", "keep"):
         node.refuse(one_of(("restate", "keep"), node.value))
     if node.value == "keep" and overlaps:
-        node.refuse("is restate where windows overlap: a row may be late for one window and in time for another")
+        why = "a row may be late for one window and in time for another"
+        node.refuse(f"is restate where windows overlap or see rows from before them: {why}")
     elif node.value == "keep" and not has_rows:
         node.refuse("is restate for a mart over marts alone: what those keep out never comes here")
     return bool(node.value == "keep")
@@ -257,6 +263,8 @@ def _check_time_fields(node: Node, mart: MartContract, bench: Bench, sql_name: s
         if name not in mart.silver_inputs:
             node[name].refuse(one_of(mart.silver_inputs, name, f"the silver tables {sql_name} reads"), shown(name))
             continue
-        timestamps = bench.timestamps("silver", name)
-        if node[name].value not in timestamps:
-            node[name].refuse(one_of(timestamps, node[name].value, f"the required timestamps of silver.{name}"))
+        timestamps, chosen = bench.timestamps("silver", name), time_field(node[name])
+        if chosen.value not in timestamps:
+            chosen.refuse(one_of(timestamps, chosen.value, f"the required timestamps of silver.{name}"))
+    if mart.silver_inputs and not mart.gold_inputs and set(mart.silver_inputs) <= set(mart.window.lookbacks):
+        node.refuse("is a table without: its rows say which windows there are", "a lookback for every table")

@@ -248,20 +248,27 @@ class Unknown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """Columns that silver takes from a reference table, see docs/enrichment.md."""
+    """Columns that silver takes from a reference table or an outside service, see docs/enrichment.md."""
 
     name: str
-    reference: str
-    """The reference table, of the same domain."""
+    reference: str | None
+    """The reference table, of the same domain; None where a service is asked."""
     on: Mapping[str, str]
-    """The event's fields that hold its primary key, by the table's own column."""
+    """The event's fields that hold the key, by the table's own column; of a service each by its own name, in order."""
     take: Mapping[str, str]
-    """What silver calls the columns it takes, by the table's own column."""
+    """What silver calls the columns it takes, by the table's own column; of a service by the answer's member."""
     as_of: str = "occurred_at"
     """The timestamp at which a row of a table with history must have been valid."""
     unknown: Unknown = Unknown.NOTHING
     columns: tuple[Field, ...] = ()
     """The columns taken, as silver has them; empty where the contract was read without its domain."""
+    lookup: str | None = None
+    """The service that is asked, as the settings name it; None where it is a table."""
+
+    @property
+    def source(self) -> str:
+        """Where the columns come from, in words."""
+        return f"the lookup {self.lookup}" if self.reference is None else f"reference.{self.reference}"
 
     @property
     def enriched_at(self) -> str:
@@ -401,7 +408,7 @@ class Window:
 
     `column` is the mart's column that holds a window's start (a timestamp in UTC, or a date where they begin daily).
     `time_fields` names, for each silver input, the timestamp by which its rows fall into windows; rows of another mart
-    fall by the start of their own window.
+    fall by the start of their own window. Rows of an input in `lookbacks` count in windows after their own as well.
     """
 
     column: str
@@ -420,6 +427,8 @@ class Window:
     """Whether a final window stays as it is: rows that come later are counted, and otherwise left out."""
     session: Session | None = None
     """Where windows are sessions: then `size` is nothing, and `timezone` UTC."""
+    lookbacks: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long before the start of a window its rows of a silver input begin, for as-of joins; others begin with it."""
 
     @property
     def step(self) -> timedelta:
@@ -430,6 +439,10 @@ class Window:
     def overlap(self) -> int:
         """How many windows an instant falls into."""
         return 1 if self.session is not None else self.size // self.step
+
+    def lookback(self, name: str) -> timedelta:
+        """How long before the start of a window its rows of a silver input begin."""
+        return self.lookbacks.get(name, timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)

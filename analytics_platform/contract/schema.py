@@ -270,7 +270,7 @@ def enrichment_columns(contract: EventContract) -> tuple[Column, ...]:
                 item.enriched_at,
                 INSTANT,
                 required=False,
-                description=f"Since when the row has what reference.{item.reference} knew of it, if anything; null "
+                description=f"Since when the row has what {item.source} knew of it, if anything; null "
                 "while nobody could ask.",
             ),
         )

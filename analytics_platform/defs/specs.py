@@ -105,7 +105,10 @@ def stream_specs(domain: Domain, settings: Settings) -> list[dg.AssetSpec]:
                 asset_key("silver", name),
                 deps=[
                     *(bronze[topic] for topic in sorted({version.topic for version in versions})),
-                    *(asset_key("reference", name) for name in sorted({one.reference for one in latest.enrichments})),
+                    *(
+                        asset_key("reference", name)
+                        for name in sorted({one.reference for one in latest.enrichments if one.reference})
+                    ),
                 ],
                 description=latest.header.description,
                 group_name=domain.name,

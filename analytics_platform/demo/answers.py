@@ -25,6 +25,9 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "gold.carrier_daily": ("day", "carrier"),
     "gold.punctuality_weekly": ("first_day", "carrier"),
     "gold.airport_daily": ("day", "origin"),
+    "gold.delay_by_weather": ("day", "origin", "wind", "precipitation", "visibility"),
+    "gold.aircraft_utilisation": ("day", "model"),
+    "gold.aircraft_rotations": ("rotation_start", "tail_number"),
 }
 """The tables that are answered, each with the columns that identify a row."""
 
@@ -55,7 +58,7 @@ def answers(reference: Path, first: int | None = None, *, among: Sequence[int] |
     """The tables and marts that the first events must lead to; takes a few seconds and 500 MB for the whole year.
 
     Args:
-        reference: Folder of `airports.parquet` and `airlines.parquet`.
+        reference: Folder of `airports.parquet`, `airlines.parquet` and `planes.parquet`.
         first: How many events, in the order of `events.events`; None is all of them.
         among: Their numbers in that order, from 1, where it is not simply the first that count; None is all.
     """

@@ -1,6 +1,6 @@
 -- What a perfect platform holds after the first $first events (all when null), or those numbered in the view among where
 -- $chosen is true: one table per answer.
--- Reads the views flights, weather, airports and airlines. On purpose it shares nothing with flights.sql and events.sql: scheduled
+-- Reads the views flights, weather, airports, airlines and planes. On purpose it shares nothing with flights.sql and events.sql: scheduled
 -- times come from the local date and clock instead of time_hour, arrivals from elapsed minutes instead of wall times.
 
 CREATE TEMP TABLE truth AS
@@ -151,3 +151,82 @@ SELECT
     count(*) FILTER (type = 'flight_cancelled') AS cancelled, any_value(most) AS departed_in_busiest_hour
 FROM clocked JOIN busiest ON busiest.day = clock::DATE AND busiest.origin = clocked.origin
 GROUP BY ALL;
+
+-- Observations stand for full hours: the latest of two hours is that of the hour, or of the one before it, or, on the hour, of
+-- the second one before.
+CREATE TEMP TABLE delay_by_weather AS
+WITH
+hourly AS (
+    FROM weather_observed SELECT origin, observed_at, {'wind': wind_speed_mph, 'rain': precipitation_in, 'sight': visibility_miles} AS seen
+),
+known AS (
+    SELECT left_on AS day, flight.origin, departure_delay_minutes AS delay, coalesce(now.seen, before.seen, earlier.seen) AS seen
+    FROM (
+        SELECT *, timezone('America/New_York', occurred_at)::DATE AS left_on, date_trunc('hour', occurred_at) AS hour
+        FROM flight_departed
+    ) AS flight
+    LEFT JOIN hourly AS now ON now.origin = flight.origin AND now.observed_at = hour
+    LEFT JOIN hourly AS before ON before.origin = flight.origin AND before.observed_at = hour - INTERVAL 1 HOUR
+    LEFT JOIN hourly AS earlier
+        ON earlier.origin = flight.origin AND earlier.observed_at = hour - INTERVAL 2 HOUR AND hour = occurred_at
+)
+SELECT
+    day, origin,
+    coalesce(['light', 'moderate', 'strong'][1 + (seen.wind >= 8)::INT + (seen.wind >= 25)::INT], 'unknown') AS wind,
+    coalesce(
+        ['none', 'light', 'moderate', 'heavy'][1 + (seen.rain > 0)::INT + (seen.rain > 0.1)::INT + (seen.rain > 0.3)::INT],
+        'unknown'
+    ) AS precipitation,
+    coalesce(
+        ['very low', 'low', 'marginal', 'good'][1 + (seen.sight >= 1)::INT + (seen.sight >= 3)::INT + (seen.sight > 5)::INT],
+        'unknown'
+    ) AS visibility,
+    count(*) AS departed, count(*) - count(*) FILTER (delay < 15) AS departed_late,
+    sum(delay) / count(*) AS mean_departure_delay_minutes, max(delay) AS longest_departure_delay_minutes
+FROM known GROUP BY ALL;
+
+CREATE TEMP TABLE aircraft_utilisation AS
+WITH flown AS (
+    SELECT
+        timezone('America/New_York', occurred_at)::DATE AS day, tail_number, count(*) AS departed, sum(distance_miles) AS miles
+    FROM flight_departed GROUP BY ALL
+),
+models AS (
+    SELECT flown.*, coalesce(model, 'unknown') AS model, seats FROM flown LEFT JOIN planes ON tailnum = tail_number
+)
+SELECT
+    day, model, sum(departed)::BIGINT AS departed, count(tail_number) AS aircraft,
+    sum(departed) FILTER (tail_number IS NOT NULL) / nullif(count(tail_number), 0) AS departures_per_aircraft,
+    sum(miles)::BIGINT AS distance_flown_miles,
+    sum(seats * departed) / sum(departed) FILTER (seats IS NOT NULL) AS mean_seats,
+    sum(seats * miles)::BIGINT AS seat_miles
+FROM models GROUP BY ALL;
+
+-- By the end of the silence before: an event opens a rotation when none of its aircraft was in the eight hours before it.
+CREATE TEMP TABLE aircraft_rotations AS
+WITH
+seen AS (
+    SELECT tail_number, occurred_at, 1 AS leaves FROM flight_departed WHERE tail_number IS NOT NULL
+    UNION ALL
+    SELECT tail_number, occurred_at, 0 AS leaves FROM flight_arrived WHERE tail_number IS NOT NULL
+),
+opened AS (
+    SELECT DISTINCT tail_number, occurred_at AS rotation_start FROM seen
+    QUALIFY count(*) OVER (
+        PARTITION BY tail_number ORDER BY occurred_at
+        RANGE BETWEEN INTERVAL 8 HOURS PRECEDING AND INTERVAL 1 MICROSECOND PRECEDING
+    ) = 0
+),
+placed AS (
+    SELECT seen.*, rotation_start,
+        epoch(occurred_at - lag(occurred_at) OVER (PARTITION BY seen.tail_number, rotation_start, leaves ORDER BY occurred_at))
+            / 60 AS minutes
+    FROM seen ASOF JOIN opened ON seen.tail_number = opened.tail_number AND occurred_at >= rotation_start
+)
+SELECT
+    rotation_start, tail_number, max(occurred_at) AS rotation_end,
+    min(if(leaves = 1, occurred_at, NULL)) AS first_departure, max(if(leaves = 1, occurred_at, NULL)) AS last_departure,
+    sum(leaves)::BIGINT AS departures, sum(1 - leaves)::BIGINT AS arrivals,
+    avg(minutes) FILTER (leaves = 1) AS mean_minutes_between_departures
+FROM placed
+GROUP BY rotation_start, tail_number;

@@ -134,12 +134,13 @@ def _written(facts: pl.DataFrame, fields: Mapping[str, Sequence[str]], writer: W
 
 
 def open_data(connection: duck.DuckDBPyConnection, reference: Path) -> None:
-    """Make the Parquet files the views `flights`, `weather`, `airports` and `airlines` of a connection."""
+    """Make the Parquet files the views `flights`, `weather`, `airports`, `airlines` and `planes` of a connection."""
     files = {
         "flights": DATA / "flights.parquet",
         "weather": DATA / "weather.parquet",
         "airports": reference / "airports.parquet",
         "airlines": reference / "airlines.parquet",
+        "planes": reference / "planes.parquet",
     }
     for name, path in files.items():
         connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({duck.literal(str(path))})")

@@ -173,6 +173,7 @@ def _candidates(witness: Witness, finality: Finality, covered: Sequence[window.S
         spans = list(covered)
         for mart in reversed(witness.way):
             spans = merged(window.reads(spans, mart.window))
+        spans = merged(window.back(spans, first.window.lookback(witness.name)))
         if not spans:
             return pl.DataFrame()
         near = near.touching(time, spans)
@@ -189,8 +190,9 @@ def _assigned(rows: pl.DataFrame, witness: Witness, settled: timedelta) -> pl.Da
     """The rows once for each window of the mart that they were late for, with its `start`; none that a mart below kept out."""
     found = rows
     at: pl.Expr | str = witness.way[0].window.time_fields[witness.name]
+    lookback = witness.way[0].window.lookback(witness.name)
     for mart in witness.way:
-        windows = window.assigned(found.select(at).to_series(), mart.window)
+        windows = window.assigned(found.select(at).to_series(), mart.window, lookback)
         found = found[windows["place"]].drop("start", strict=False).with_columns(windows["start"])
         is_last = mart is witness.way[-1]
         if is_last or mart.window.keeps:
@@ -198,7 +200,7 @@ def _assigned(rows: pl.DataFrame, witness: Witness, settled: timedelta) -> pl.Da
             too_late = window.ends(found["start"], mart.window) + grace <= found[WATERMARK.name]
             found = found.filter(too_late if is_last else ~too_late.fill_null(value=False))
         found = found.unique([*silver.PLACE, "start"])
-        at = "start"
+        at, lookback = "start", timedelta(0)
     return found
 
 

@@ -240,8 +240,8 @@ def _seen_before(rewritten: Rewritten | None, fixed: Mapping[str, int]) -> dict[
 
 
 def touched_by(rows: pl.DataFrame, name: str, mart: MartContract) -> pl.Series:
-    """Starts (UTC) of the windows of a mart that some rows of one of its silver inputs fall into."""
-    return window.starts(rows[mart.window.time_fields[name]], mart.window)
+    """Starts (UTC) of the windows of a mart that some rows of one of its silver inputs fall into, or are seen from."""
+    return window.starts(rows[mart.window.time_fields[name]], mart.window, mart.window.lookback(name))
 
 
 def _standing(
@@ -294,5 +294,5 @@ def _touched(
         unseen = item.unseen(have)
         if unseen is not None:
             times = unseen.select(pl.col(item.time_field).unique()).collect().to_series()
-            found.append(window.starts(times, mart.window))
+            found.append(window.starts(times, mart.window, item.lookback))
     return pl.concat(found).unique().sort()

@@ -51,7 +51,8 @@ def rows_of(
             connection.execute("CREATE SCHEMA silver; CREATE SCHEMA reference; CREATE SCHEMA gold")
             connection.execute(function_sql(mart.window))
             for item in sources.silver:
-                sql = _within_sql(item.snapshot, item.time_field, reads)
+                seen = None if reads is None else merged(window.back(reads, item.lookback))
+                sql = _within_sql(item.snapshot, item.time_field, seen)
                 if without is not None:
                     name = f"kept_out_{item.name}"
                     out = without.filter(pl.col("input") == item.name).select(silver.PLACE)

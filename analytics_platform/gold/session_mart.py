@@ -103,7 +103,7 @@ def _touched(mart: MartContract, read: Read, have: Mapping[str, int | None]) -> 
             return None
         # Those that are final by now and were not: their last rows are of this time.
         settles = final.settles + cut.gap
-        closing = [(_less(before, settles + 2 * _US), _less(final.watermark, settles))]
+        closing = merged([(_less(before, settles + 2 * _US), _less(final.watermark, settles))])
     parts = []
     for item in inputs:
         rows = [item.unseen(have)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -24,6 +25,7 @@ class Input:
 
     name: str
     time_field: str
+    lookback: timedelta
     snapshot: Snapshot
     ends: Mapping[str, int]
     """The next bronze offset to take in, by application id."""
@@ -90,6 +92,7 @@ def silver_input(lake: Lake, domain: Domain, mart: MartContract, name: str, logs
     return Input(
         name,
         mart.window.time_fields[name],
+        mart.window.lookback(name),
         Snapshot.of(table),
         {app_id: end for app_id, end in found.items() if end is not None},
         places,

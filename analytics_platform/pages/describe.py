@@ -36,7 +36,8 @@ SHOWN: Mapping[str, str] = {
     ),
     "RowRule": "name sql description",
     "Identity": "by mode time_field window",
-    "Window": "column size timezone time_fields hop",
+    "Window": "column size timezone time_fields hop lookbacks session",
+    "Session": "gap by",
 }
 """What the templates show by name. Whatever else a contract declares is listed under its own name: see `also`."""
 
@@ -140,15 +141,18 @@ def patch_said(patch: Patch) -> str:
 
 def enrichment_said(item: Enrichment) -> str:
     """Where an enrichment's columns come from, and what becomes of rows whose key is not known."""
-    by = " and ".join(f"{column} is {field}" for column, field in item.on.items())
+    if item.reference is None:
+        asked = f"takes these columns from {item.source}, asked by {', '.join(item.on)}."
+    else:
+        by = " and ".join(f"{column} is {field}" for column, field in item.on.items())
+        asked = f"takes these columns from {item.source}, where {by}, as of {item.as_of} if that table has a history."
     unknown = {
         Unknown.NOTHING: "Rows whose key it does not know stay, without these columns.",
         Unknown.QUARANTINE: "Rows whose key it does not know are quarantined.",
     }
     return (
-        f"Silver takes these columns from reference.{item.reference}, where {by}, as of {item.as_of} if that table has a "
-        f"history. {unknown[item.unknown]} {item.enriched_at} says since when a row has what was known; while it is null "
-        "the table could not be asked, and the row is filled later."
+        f"Silver {asked} {unknown[item.unknown]} {item.enriched_at} says since when a row has what was known; while it is "
+        "null nobody could be asked, and the row is filled later."
     )
 
 

@@ -126,7 +126,7 @@ SITUATIONS: dict[str, tuple[tuple[Enrichment, ...], tuple[Enrichment, ...], list
     "from another table": (
         (MINE,),
         (replace(MINE, reference="coins"),),
-        [("enrich.money.reference", "currencies -> coins", MAJOR, True, True)],
+        [("enrich.money.source", "reference.currencies -> reference.coins", MAJOR, True, True)],
     ),
     "by another field": (
         (MINE,),

@@ -32,6 +32,16 @@ def test_the_flights() -> None:
         "on_time_share": ["silver.flight_arrived.arrival_delay_minutes"],
         "mean_arrival_delay_minutes": ["silver.flight_arrived.arrival_delay_minutes"],
     }
+    assert said("aircraft_rotations") == {
+        "rotation_start": ["silver.flight_arrived.occurred_at", "silver.flight_departed.occurred_at"],
+        "tail_number": ["silver.flight_arrived.tail_number", "silver.flight_departed.tail_number"],
+        "rotation_end": ["silver.flight_arrived.occurred_at", "silver.flight_departed.occurred_at"],
+        "first_departure": ["silver.flight_departed.occurred_at"],
+        "last_departure": ["silver.flight_departed.occurred_at"],
+        "departures": ["silver.flight_departed.occurred_at"],
+        "arrivals": ["silver.flight_departed.occurred_at"],
+        "mean_minutes_between_departures": ["silver.flight_departed.occurred_at"],
+    }
     assert said("airport_daily")["departed_in_busiest_hour"] == ["gold.departures_hourly.departed"]
 
 

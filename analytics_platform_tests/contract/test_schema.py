@@ -96,6 +96,9 @@ def test_other_layers(tmp_path: Path) -> None:
         "currency": pl.String,
         "orders": pl.Int64,
         "mean_cents": pl.Float64,
+        "_status": pl.String,
+        "_restated_at": INSTANT,
+        "_late_rows": pl.Int64,
     }
     assert {**RECORD, "gap_end": pl.Int64, "forgotten_at": INSTANT} == BRONZE_SCHEMA
     assert LINEAGE == LINEAGE_SCHEMA

@@ -10,7 +10,7 @@ from analytics_platform.defs.sensors import sensor_name
 from analytics_platform.pages.site import site
 from analytics_platform.settings import Settings
 from analytics_platform_tests.pages.tree import NOTHING
-from analytics_platform_tests.prices import domain
+from analytics_platform_tests.pricelist import domain
 
 CATALOG = Catalog({"shop": domain(priced=True)})
 

@@ -1,6 +1,6 @@
 import math
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 import polars as pl
@@ -142,8 +142,80 @@ def test_marts_hold_the_whole_year(year):
     assert airports["departed_in_busiest_hour"].to_list() == busiest.to_list()
     assert weekly["arrivals"].sum() == 7 * 327_346  # each flight that has an arrival delay, in seven windows
     assert (weekly["first_day"].min(), weekly["first_day"].max()) == (date(2012, 12, 26), date(2013, 12, 31))
+    rotations = year.tables["gold.aircraft_rotations"]
+    known = [year.tables[f"silver.flight_{word}"].drop_nulls("tail_number").height for word in ("departed", "arrived")]
+    assert [rotations["departures"].sum(), rotations["arrivals"].sum()] == known
+    rests = rotations.sort("tail_number", "rotation_start").select(
+        pl.col("rotation_start") - pl.col("rotation_end").shift().over("tail_number")
+    )
+    assert rests.min().item() > timedelta(hours=8)
     for table, keys in KEYS.items():
         assert not year.tables[table].select(keys).is_duplicated().any()
+
+
+def test_weather_as_of_departure(year):
+    weather = year.tables["silver.weather_observed"].sort("observed_at")
+    joined = (
+        year.tables["silver.flight_departed"]
+        .sort("occurred_at")
+        .join_asof(
+            weather, left_on="occurred_at", right_on="observed_at", by="origin", tolerance="2h", check_sortedness=False
+        )
+        .with_columns(
+            day=pl.col("occurred_at").dt.convert_time_zone("America/New_York").dt.date(),
+            wind=band("wind_speed_mph", [8, 25], ["light", "moderate", "strong"]),
+            precipitation=band(
+                "precipitation_in", [1e-9, 0.1 + 1e-9, 0.3 + 1e-9], ["none", "light", "moderate", "heavy"]
+            ),
+            visibility=band("visibility_miles", [1, 3, 5 + 1e-9], ["very low", "low", "marginal", "good"]),
+        )
+    )
+    found, keys = year.tables["gold.delay_by_weather"], KEYS["gold.delay_by_weather"]
+    delay = pl.col("departure_delay_minutes")
+    expected = joined.group_by(keys).agg(
+        departed=pl.len().cast(pl.Int64),
+        departed_late=(delay >= 15).sum().cast(pl.Int64),
+        mean_departure_delay_minutes=delay.mean(),
+        longest_departure_delay_minutes=delay.max(),
+    )
+    assert compare(found, expected.select(found.columns), keys).none
+    assert found["departed"].sum() == 328_521
+    unknown = found.filter(wind="unknown", precipitation="unknown", visibility="unknown")
+    assert (joined["observed_at"].null_count(), unknown["departed"].sum()) == (1_015, 1_015)
+
+
+def band(column: str, breaks: list[float], labels: list[str]) -> pl.Expr:
+    """Which of some bands a number is in; each begins with its break."""
+    place = pl.sum_horizontal((pl.col(column) >= at).cast(pl.Int64) for at in breaks)
+    return (
+        pl.when(pl.col(column).is_not_null())
+        .then(place.replace_strict(dict(enumerate(labels))))
+        .otherwise(pl.lit("unknown"))
+    )
+
+
+def test_aircraft_by_model(year, reference):
+    found = year.tables["gold.aircraft_utilisation"]
+    planes = pl.read_parquet(reference / "planes.parquet").select(
+        pl.col("tailnum").alias("tail_number"), "model", "seats"
+    )
+    flown = year.tables["silver.flight_departed"].join(planes, on="tail_number", how="left")
+    day = pl.col("occurred_at").dt.convert_time_zone("America/New_York").dt.date()
+    expected = (
+        flown.with_columns(pl.col("model").fill_null("unknown"), day=day)
+        .group_by("day", "model")
+        .agg(
+            departed=pl.len().cast(pl.Int64),
+            aircraft=pl.col("tail_number").n_unique().cast(pl.Int64),
+            departures_per_aircraft=pl.len() / pl.col("tail_number").n_unique(),
+            distance_flown_miles=pl.col("distance_miles").sum(),
+            mean_seats=pl.col("seats").mean(),
+            seat_miles=(pl.col("seats") * pl.col("distance_miles")).sum(),
+        )
+        .with_columns(pl.when(pl.col("model") != "unknown").then("seat_miles").alias("seat_miles"))
+    )
+    assert compare(found, expected.select(found.columns), KEYS["gold.aircraft_utilisation"]).none
+    assert found.filter(model="unknown")["departed"].sum() == 48_550
 
 
 def test_the_first_hour_of_departures_by_hand(reference):

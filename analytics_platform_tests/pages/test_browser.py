@@ -94,10 +94,10 @@ def test_the_filter_of_the_index(folder: Path, tmp_path: Path) -> None:
         html = dom(folder / "flights/index.html", tmp_path / "profile", fragment)
         assert '<label class="search" id="search">' in html
         rows = re.findall(r'<tr data-find="(\S+)[^>]*?"( hidden="")?>', html)
-        assert len(rows) == 11
+        assert len(rows) == 14
         return [name for name, hidden in rows if not hidden]
 
-    assert len(listed("")) == 11
+    assert len(listed("")) == 14
     assert listed("#q=Daily%20team%3Aanalytics") == ["gold.carrier_daily", "gold.airport_daily"]
     assert listed("#q=nothing-of-the-kind") == []
 

@@ -46,7 +46,7 @@ def changed(catalog: Catalog, event: EventContract) -> Catalog:
 
 def test_a_page_for_every_table(pages: dict[str, str], shipped: dict[str, str]) -> None:
     assert sorted(pages) == [EVENT, "index.html", MART, REFERENCE, "style.css"]
-    assert len(shipped) == 13
+    assert len(shipped) == 16
 
 
 @pytest.mark.parametrize("which", ["pages", "shipped"])
@@ -166,8 +166,15 @@ def test_a_mart_and_a_reference_table_say_everything_their_contracts_do(pages: d
 
 def test_a_mart_says_what_its_columns_are_made_of(pages: dict[str, str], shipped: dict[str, str]) -> None:
     assert "Made of silver.order_placed.cents." in Html(pages[MART]).said
+    said = Html(shipped["marts/aircraft_rotations.html"]).said
+    assert "Window sessions of tail_number by rotation_start, over when nothing comes for more than 8 h" in said
     said = Html(shipped["marts/airport_daily.html"]).said
     assert "Flights that left in the hour in which most did. Made of gold.departures_hourly.departed." in said
+
+
+def test_a_mart_says_how_far_it_looks_back(shipped: dict[str, str]) -> None:
+    said = Html(shipped["marts/delay_by_weather.html"]).said
+    assert "silver.weather_observed by observed_at, back to 2 h before the window" in said
 
 
 def test_what_was_measured(catalog: Catalog) -> None:
