@@ -43,8 +43,8 @@ def taken(root: Path, count: int = 80, domain: Domain = FEW) -> Shop:
         for item in of.whole(topic):
             for start in range(0, item.end, 25):
                 of.take(topic, [OffsetRange(item.partition, start, min(start + 25, item.end))])
-    for item in of.domain.references:
-        load_reference(of.lake, item)
+    for item in of.domain.files:
+        load_reference(of.lake, item, of.now)
     return of
 
 
@@ -184,8 +184,8 @@ def test_the_stream_goes_on_meanwhile(tmp_path: Path) -> None:
         for item in ranges
         for start in range(item.end // 2, item.end, 3)
     ]
-    for item in of.domain.references:
-        load_reference(of.lake, item)
+    for item in of.domain.files:
+        load_reference(of.lake, item, of.now)
     begun = 0
     for topic, piece in pieces:
         begun += bool(building(of, gold.Pace(3, timedelta(0))))
@@ -247,8 +247,8 @@ def test_a_reference_changes_while_a_mart_is_built(tmp_path: Path) -> None:
     for _ in range(3):
         building(of)
     other = of.under(changed(products="product,title\nmug,Becher\npen,Stift\n"))
-    for item in other.domain.references:
-        load_reference(other.lake, item)
+    for item in other.domain.files:
+        load_reference(other.lake, item, other.now)
     finish(other)
     assert is_right(other)
     assert set(other.gold("sales_daily")["title"]) == {"Becher", "Stift", None}
