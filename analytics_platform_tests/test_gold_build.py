@@ -195,6 +195,16 @@ def test_the_stream_goes_on_meanwhile(tmp_path: Path) -> None:
     assert is_right(of)
 
 
+def test_windows_that_see_rows_from_before_them(tmp_path: Path) -> None:
+    of = Shop(tmp_path / "lake", feed(21, 60), shop.domain(marts=tuple(shop.AS_OF)))
+    whole = of.whole(ORDERS)
+    of.take(ORDERS, [OffsetRange(item.partition, 0, item.end // 2) for item in whole])
+    assert building(of, gold.Pace(8, timedelta(0))) != {}
+    of.take(ORDERS, [OffsetRange(item.partition, item.end // 2, item.end) for item in whole])
+    finish(of, gold.Pace(8, timedelta(0)))
+    assert is_right(of)
+
+
 def test_another_process_goes_on_where_the_first_one_ended(tmp_path: Path) -> None:
     of = taken(tmp_path)
     alone = finish(Shop(taken(tmp_path / "alone").root, of.values, of.domain))
