@@ -22,6 +22,7 @@ from typing import Annotated
 import typer
 
 from analytics_platform.cli import (
+    chart,
     contracts,
     demo,
     forget,
@@ -88,6 +89,8 @@ def before(
 app.command()(demo.demo)
 app.command("sql")(sql.sql)
 app.command()(sql.shell)
+app.command()(chart.chart)
+app.command()(chart.dashboard)
 app.command("stream")(stream.stream)
 app.command("rebuild")(rebuild.rebuild)
 app.command("forget")(forget.forget)

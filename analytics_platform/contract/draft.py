@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analytics_platform.contract.complaint import Complaint
+from analytics_platform.contract.dashboard import FILE as DASHBOARD
+from analytics_platform.contract.dashboard import panels_of
 from analytics_platform.contract.enrich_source import with_columns
 from analytics_platform.contract.event import check_rules, check_topic, check_versions, event_of
 from analytics_platform.contract.header import VERSION
 from analytics_platform.contract.mart import check_mart, mart_of, with_inputs
 from analytics_platform.contract.mart_order import circle_of, in_order
 from analytics_platform.contract.model import NAME, Domain, EventContract, MartContract, ReferenceContract
+from analytics_platform.contract.panel import Panel
 from analytics_platform.contract.patch import SUFFIX as PATCH_SUFFIX
 from analytics_platform.contract.patch import Patch
 from analytics_platform.contract.patch_source import check_patches, patch_of
@@ -44,6 +47,7 @@ class Draft:
     marts: list[tuple[Source, MartContract]] = field(default_factory=list)
     patches: list[tuple[Source, Patch]] = field(default_factory=list)
     """By event type and name."""
+    panels: tuple[Panel, ...] = ()
     broken: set[str] = field(default_factory=set)
     """Tables, as `silver.x`, whose contract is wrong."""
 
@@ -79,6 +83,7 @@ class Draft:
             marts=marts,
             description=_description(self.folder / "README.md"),
             owners=tuple(sorted({owner for header in headers for owner in header.owners})),
+            panels=self.panels,
         )
 
     def file(self, path: Path) -> str:
@@ -103,13 +108,22 @@ def read_domain(folder: Path) -> Draft:
             continue  # their SQL is tried over everything else
         elif path.is_dir():
             _read_event(draft, path)
-        elif path.suffix != ".md":
-            draft.stray(path, f"are folders of events, {REFERENCE} and {MARTS}")
+        elif path.suffix != ".md" and path.name != DASHBOARD:
+            draft.stray(path, f"are folders of events, {REFERENCE} and {MARTS}, and {DASHBOARD}")
     draft.events.sort(key=lambda pair: (pair[1].name, pair[1].order))
     _check_together(draft)
     if not draft.sources and not draft.strays:
         draft.strays.append(Complaint(draft.file(folder), None, "", "no contract", f"is at least one file *{SUFFIX}"))
+    elif (folder / DASHBOARD).is_file():
+        _read_dashboard(draft, folder / DASHBOARD)
     return draft
+
+
+def _read_dashboard(draft: Draft, path: Path) -> None:
+    source = read_source(path, draft.file(path))
+    if source.data is not None and not draft.complaints:  # only then is it certain which columns there are
+        draft.panels = panels_of(source, draft.domain)
+    draft.sources.append(source)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@
     contracts/<domain>/<event>/<name>.patch.yaml
     contracts/<domain>/reference/<name>.odcs.yaml and the file it names
     contracts/<domain>/marts/<name>.odcs.yaml and <name>.sql
+    contracts/<domain>/dashboard.yaml
 
 Markdown files may stand anywhere, names that begin with a dot are passed over, and everything else is a mistake.
 """

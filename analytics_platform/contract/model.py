@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from analytics_platform.contract.panel import Panel
 from analytics_platform.contract.patch import Patch
 from analytics_platform.kafka.frame import WireFormat
 
@@ -480,6 +481,8 @@ class Domain:
     """Each after those that it reads."""
     description: str = ""
     owners: tuple[str, ...] = field(default=())
+    panels: tuple[Panel, ...] = ()
+    """What its dashboard shows beside what every dashboard does."""
 
     @property
     def produced(self) -> tuple[EventContract, ...]:
