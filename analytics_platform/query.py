@@ -177,7 +177,8 @@ def _views(tables: list[LiveTable]) -> Iterator[str]:
 
 
 def _dataset(table: LiveTable) -> ds.Dataset:
-    schema = pl.DataFrame(schema=table.schema).to_arrow().schema
+    # Views, as the files have them: DuckDB hands its comparisons down, and pyarrow 26 compares views with nothing else.
+    schema = pl.DataFrame(schema=table.schema).to_arrow(compat_level=pl.CompatLevel.newest()).schema
     return ds.dataset(list(table.paths), schema=schema, format="parquet") if table.paths else schema.empty_table()
 
 

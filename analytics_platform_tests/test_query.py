@@ -135,6 +135,16 @@ def test_many_files_deletes_overwrites_and_a_checkpoint(lake: Settings, events: 
     ]
 
 
+def test_typed_sql_compares_texts_and_bytes(lake: Settings, events: Path):
+    """DuckDB hands such comparisons down to pyarrow, which compares what files have with nothing else."""
+    make(events)
+    write_deltalake(events, rows(1), mode="append")
+    with query.connect_locked(lake) as connection:
+        for condition in ("text = 'text 2'", "text IN ('text 2', 'x')", "bytes = '\\x02\\x00\\xFF'::BLOB"):
+            found = query.ask(connection, f"SELECT id FROM silver.events WHERE {condition}")
+            assert found.reader.read_all()["id"].to_pylist() == [2], condition
+
+
 def test_files_older_than_a_column_give_null(lake: Settings, events: Path):
     write_deltalake(events, rows(0), mode="append")
     added = pl.DataFrame(schema={"new": pl.String, "place": pl.Struct({"lat": pl.Float64})})

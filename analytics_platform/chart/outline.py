@@ -52,7 +52,8 @@ class View:
 
 def view_of(points: list[tuple[float, float]]) -> View:
     """What shows all points (longitude, latitude), with some space around."""
-    across, along = [x for x, _ in points], [y for _, y in points]
+    across = [x for x, _ in points]
+    along = [max(-_POLE, min(y, _POLE)) for _, y in points]
     side = max((max(across) - min(across)) * _MARGIN, _LEAST)
     edge = max((max(along) - min(along)) * _MARGIN, _LEAST)
     return View(min(across) - side, max(min(along) - edge, -_POLE), max(across) + side, min(max(along) + edge, _POLE))

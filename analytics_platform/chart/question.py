@@ -122,30 +122,35 @@ def _axis(connection: DuckDBPyConnection, question: Question) -> Axis:
 
 
 def _sql(question: Question, axis: Axis, kind: Kind | None, most: int) -> str:
-    x, by = identifier(question.x), "''" if question.by is None else f"CAST({identifier(question.by)} AS VARCHAR)"
+    part = "''" if question.by is None else f"CAST({identifier(question.by)} AS VARCHAR)"
     y = "1" if question.aggregate is Aggregate.COUNT else identifier(question.y)
     cast = {Axis.TIME: "TIMESTAMPTZ", Axis.NUMBER: "DOUBLE", Axis.TEXT: "VARCHAR"}[axis]
     # The condition stands on lines of its own, so that a comment at its end ends with it.
     where = "true" if question.where is None else f"\n{question.where}\n"
-    rows = f"SELECT CAST({x} AS {cast}) AS x, coalesce({by}, 'null') AS by, CAST({y} AS DOUBLE) AS y FROM {_table(question)} WHERE ({where})"
+    taken = f"""
+WITH read AS (
+    SELECT CAST({identifier(question.x)} AS {cast}) AS x, coalesce({part}, 'null') AS part, CAST({y} AS DOUBLE) AS y
+    FROM {_table(question)} WHERE ({where})
+),
+taken AS (SELECT x, part, y FROM read WHERE x IS NOT NULL AND isfinite(y))
+"""
     if question.aggregate is None and kind is Kind.POINT:
         # One x for each row: a top-N keeps just these in memory.
-        return f"WITH taken AS ({rows}) SELECT x, by, y, 1 AS n, 1 AS series, 0 AS xs FROM taken WHERE x IS NOT NULL AND isfinite(y) ORDER BY x DESC LIMIT {most}"
+        return (
+            f'{taken} SELECT x, part AS "by", y, 1 AS n, 1 AS series, 0 AS xs FROM taken ORDER BY x DESC LIMIT {most}'
+        )
     value = "any_value(y)" if question.aggregate is None else _SQL[question.aggregate]
     order = "sum(abs(y)) DESC, x" if axis is Axis.TEXT and question.last is None else "x DESC"
-    return f"""
-WITH taken AS ({rows}),
-grouped AS MATERIALIZED (
-    SELECT x, by, {value} AS y, count(*) AS n FROM taken WHERE x IS NOT NULL AND isfinite(y) GROUP BY x, by
-),
-kept AS MATERIALIZED (SELECT by FROM grouped GROUP BY by ORDER BY sum(abs(y)) DESC, by LIMIT {MOST_SERIES}),
+    return f"""{taken},
+grouped AS MATERIALIZED (SELECT x, part, {value} AS y, count(*) AS n FROM taken GROUP BY x, part),
+kept AS MATERIALIZED (SELECT part FROM grouped GROUP BY part ORDER BY sum(abs(y)) DESC, part LIMIT {MOST_SERIES}),
 newest AS (
     SELECT x FROM grouped GROUP BY x ORDER BY {order}
     LIMIT (SELECT greatest(1, least({most}, {MOST_POINTS} // greatest(1, count(*)))) FROM kept)
 )
-SELECT x, by, CAST(y AS DOUBLE) AS y, n,
-    (SELECT count(DISTINCT by) FROM grouped) AS series, (SELECT count(DISTINCT x) FROM grouped) AS xs
-FROM grouped WHERE by IN (FROM kept) AND x IN (FROM newest) ORDER BY x, by
+SELECT x, part AS "by", CAST(y AS DOUBLE) AS y, n,
+    (SELECT count(DISTINCT part) FROM grouped) AS series, (SELECT count(DISTINCT x) FROM grouped) AS xs
+FROM grouped WHERE part IN (FROM kept) AND x IN (FROM newest) ORDER BY x, part
 """
 
 

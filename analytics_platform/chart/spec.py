@@ -16,7 +16,10 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 """Which version is meant; nothing is fetched from there."""
 _CLOCK = "utcFormat(datum.value, {minutes: '%H:%M', hours: '%H:%M'})"
 """Hours as the rest of the world writes them."""
-_FONT = "system-ui, 'Liberation Sans', 'DejaVu Sans', Arial, sans-serif"
+_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+"""Fonts of equal widths, since room for a text is measured here and the text is drawn by a browser."""
+_FEW = 40
+"""Values of x whose points may be seen on a line; one alone would show nothing otherwise."""
 _CONFIG: Spec = {
     "font": _FONT,
     "background": "#ffffff",
@@ -40,9 +43,10 @@ class Spot:
 def chart_spec(plot: Plot, kind: Kind | None, width: int, height: int) -> Spec:
     """A picture of rows that lie along an axis, `width` by `height` pixels inside of its axes."""
     kind = kind or default_kind(plot.axis)
+    few = plot.rows["x"].n_unique() <= _FEW
     marks: dict[Kind, Spec] = {
-        # Points that nobody sees, so that a pointer finds each value.
-        Kind.LINE: {"type": "line", "strokeWidth": 1.5, "point": "transparent"},
+        # Points that nobody sees among many, so that a pointer finds each value.
+        Kind.LINE: {"type": "line", "strokeWidth": 1.5, "point": {"size": 18} if few else "transparent"},
         Kind.BAR: {"type": "bar"},
         Kind.POINT: {"type": "point", "filled": True, "opacity": 0.6, "size": 25},
     }

@@ -18,6 +18,7 @@ AssetJob = UnresolvedAssetJobDefinition
 DOMAIN_TAG = "analytics/domain"
 MODE_TAG = "analytics/mode"
 STREAM = "stream"
+DASHBOARD = "dashboard"
 
 GRACE = timedelta(minutes=15)
 """What a burst may take beyond its budget before Dagster ends it: the planned ranges come before the budget counts."""
@@ -91,7 +92,7 @@ class PruneConfig(dg.Config):
 
 
 def prune_schedule(sensors: Sequence[str], clock: Callable[[], datetime]) -> dg.ScheduleDefinition:
-    """Every night, old streaming runs. Dagster itself keeps runs and their events for ever, some 12 kB per table.
+    """Every night, old runs that bursts and dashboards made. Dagster itself keeps runs and their events for ever, some 12 kB per table.
 
     `sensors`: names of those whose ticks have logs to delete.
     """
@@ -102,18 +103,20 @@ def prune_schedule(sensors: Sequence[str], clock: Callable[[], datetime]) -> dg.
     )
     def delete_old_runs(context: dg.OpExecutionContext, config: PruneConfig) -> None:
         now = clock()
-        succeeded = prune(
-            context.instance,
-            tags={MODE_TAG: STREAM},
-            statuses=(dg.DagsterRunStatus.SUCCESS,),
-            before=now - timedelta(days=config.keep_days),
-        )
-        failed = prune(
-            context.instance,
-            tags={MODE_TAG: STREAM},
-            statuses=(dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED),
-            before=now - timedelta(days=config.keep_failed_days),
-        )
+        succeeded = failed = 0
+        for mode in (STREAM, DASHBOARD):
+            succeeded += prune(
+                context.instance,
+                tags={MODE_TAG: mode},
+                statuses=(dg.DagsterRunStatus.SUCCESS,),
+                before=now - timedelta(days=config.keep_days),
+            )
+            failed += prune(
+                context.instance,
+                tags={MODE_TAG: mode},
+                statuses=(dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED),
+                before=now - timedelta(days=config.keep_failed_days),
+            )
         ticks = sum(prune_tick_logs(context.instance, name, before=now - TICK_LOGS_KEPT) for name in sensors)
         context.log.info(
             f"{succeeded:,} runs that succeeded and {failed:,} that did not are deleted, and the logs of {ticks:,} ticks"

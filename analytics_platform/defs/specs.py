@@ -32,6 +32,7 @@ from analytics_platform.contract.schema import (
     reference_columns,
     silver_columns,
 )
+from analytics_platform.pages.place import dashboard_path
 from analytics_platform.settings import Settings
 
 SHORTEST_FRESHNESS = timedelta(seconds=60)
@@ -192,6 +193,7 @@ def _gold(domain: Domain, mart: MartContract, settings: Settings) -> dg.AssetSpe
                 _columns(gold_columns(mart), mart.fields, unique=_single(mart.grain)),
             ),
             "contract_versions": mart.header.version,
+            "dashboard": dg.MetadataValue.path(str(dashboard_path(settings, domain.name).absolute())),
             **_lineage(domain, mart),
         },
     )

@@ -31,11 +31,6 @@ _MAP = (520, 300)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def dashboard_path(settings: Settings, domain: str) -> Path:
-    """Where the page of a domain is kept up to date."""
-    return settings.lake / "dashboard" / f"{domain}.html"
-
-
 def dashboard(domain: Domain, settings: Settings, at: datetime) -> str:
     """The page of a domain, as HTML; it shows personal data of no table, and a panel that cannot be drawn says why.
 

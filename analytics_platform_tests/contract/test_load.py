@@ -17,11 +17,14 @@ from analytics_platform.contract.model import (
     Rules,
     Window,
 )
+from analytics_platform.contract.panel import Aggregate, Panel, Place
 from analytics_platform.contract.schema import reference_columns
 from analytics_platform.errors import ContractError
 from analytics_platform_tests.contract.tree import (
     CURRENCIES,
     CURRENCIES_FILE,
+    DASHBOARD,
+    DASHBOARD_FILE,
     ORDER,
     ORDER_FILE,
     SALES_FILE,
@@ -104,6 +107,49 @@ def test_small_tree(tmp_path: Path) -> None:
     assert mart.freshness == timedelta(days=1)
 
 
+def test_panels_of_a_dashboard(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    (tmp_path / DASHBOARD_FILE).write_text(DASHBOARD)
+
+    assert load_catalog(folder).domains["shop"].panels == (
+        Panel("Orders per day", "gold.sales_daily", "day", "orders", "currency", None, None, 31, None),
+        Panel(
+            "Digits, for want of a place",
+            "silver.order_placed",
+            "currency",
+            "cents",
+            None,
+            Aggregate.MEAN,
+            None,
+            None,
+            Place("currencies", "code", "digits", "digits"),
+        ),
+    )
+
+
+def test_a_dashboard_of_classified_columns(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    (tmp_path / DASHBOARD_FILE).write_text(DASHBOARD)
+    change(tmp_path, SALES_FILE, "{name: currency, ", "{name: currency, classification: confidential, ")
+
+    assert complaints_of(folder) == [
+        (
+            f"{DASHBOARD_FILE}:6: panels[0].by: found a classified column, allowed are columns of open values: a "
+            "dashboard is a file that leaves the lake"
+        )
+    ]
+
+
+def test_a_dashboard_is_looked_at_when_all_else_is_sound(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    (tmp_path / DASHBOARD_FILE).write_text(DASHBOARD.replace("orders", "order"))
+    change(tmp_path, ORDER_FILE, "status: active", "status: live")
+
+    (complaint,) = complaints_of(folder)
+
+    assert complaint.startswith(f"{ORDER_FILE}:6: status: found 'live'")
+
+
 def situations() -> dict[str, tuple[str, str, str, list[str]]]:
     """From complaints.txt: file, what is replaced, by what, and what is complained of."""
     found = {}
@@ -123,6 +169,8 @@ SITUATIONS = situations()
 def test_what_is_complained_of(tmp_path: Path, situation: str) -> None:
     file, old, new, expected = SITUATIONS[situation]
     folder = write_tree(tmp_path)
+    if file == DASHBOARD_FILE:
+        (tmp_path / file).write_text(DASHBOARD)
     change(tmp_path, file, old, new)
 
     assert complaints_of(folder) == expected
@@ -251,7 +299,7 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
         "contracts/notes.txt: found a file that is not read, allowed are folders of domains",
         (
             "contracts/shop/1.0.0.odcs.yaml: found a file or folder that is not read, allowed are folders of events, "
-            "reference and marts"
+            "reference and marts, and dashboard.yaml"
         ),
         (
             "contracts/shop/Order: found a file or folder that is not read, allowed are names of a-z, 0-9 and _ that begin "

@@ -126,6 +126,23 @@ LEFT JOIN reference.currencies ON code = currency
 GROUP BY day, currency
 """
 
+DASHBOARD = """\
+panels:
+  - title: Orders per day
+    table: gold.sales_daily
+    x: day
+    y: orders
+    by: currency
+    last: 31
+  - title: Digits, for want of a place
+    table: silver.order_placed
+    x: currency
+    y: cents
+    aggregate: mean
+    map: {reference: currencies, latitude: digits, longitude: digits}
+"""
+
+DASHBOARD_FILE = "contracts/shop/dashboard.yaml"
 ORDER_FILE = "contracts/shop/order_placed/1.0.0.odcs.yaml"
 CURRENCIES_FILE = "contracts/shop/reference/currencies.odcs.yaml"
 SALES_FILE = "contracts/shop/marts/sales_daily.odcs.yaml"
@@ -134,7 +151,13 @@ SQL_FILE = "contracts/shop/marts/sales_daily.sql"
 
 def write_tree(folder: Path) -> Path:
     """Write the tree; returns the folder of all domains."""
-    for file, text in ((ORDER_FILE, ORDER), (CURRENCIES_FILE, CURRENCIES), (SALES_FILE, SALES), (SQL_FILE, SALES_SQL)):
+    files = {
+        ORDER_FILE: ORDER,
+        CURRENCIES_FILE: CURRENCIES,
+        SALES_FILE: SALES,
+        SQL_FILE: SALES_SQL,
+    }
+    for file, text in files.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

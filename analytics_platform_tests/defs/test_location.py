@@ -46,6 +46,13 @@ def test_every_table_stands_under_its_name_with_what_it_is_made_from(location: d
         "silver/flight_departed": ["bronze/flights_departures"],
         "reference/airlines": [],
         "gold/carrier_daily": ["reference/airlines", "silver/flight_arrived", "silver/flight_departed"],
+        "dashboard/flights": [
+            "gold/carrier_daily",
+            "quarantine/flights",
+            "silver/flight_arrived",
+            "silver/flight_cancelled",
+            "silver/flight_departed",
+        ],
     }
 
 
@@ -58,10 +65,10 @@ def test_the_hour_that_is_going_on_is_a_partition(location: dg.Definitions):
         assert partitions.get_first_partition_key() == "2026-01-01-00:00"
 
 
-def test_only_reference_tables_and_topics_are_without_partitions(location: dg.Definitions):
+def test_only_reference_tables_topics_and_dashboards_are_without_partitions(location: dg.Definitions):
     without = {item.key.path[0] for item in location.resolve_all_asset_specs() if item.partitions_def is None}
 
-    assert without == {"kafka", "reference"}
+    assert without == {"kafka", "reference", "dashboard"}
 
 
 def test_columns_come_from_the_contract(location: dg.Definitions):
@@ -116,6 +123,9 @@ def test_what_people_see_of_a_table(location: dg.Definitions):
     assert gold.owners == ["team:aviation"]
     assert gold.kinds == {"duckdb", "deltalake"}
     assert gold.metadata["dagster/table_name"] == "gold.carrier_daily"
+    assert gold.metadata["dashboard"] == dg.MetadataValue.path(
+        str((Settings().lake / "dashboard/flights.html").absolute())
+    )
     assert gold.description == "About carrier_daily.\n\n```sql\nselect 1\n```"
 
 
@@ -140,6 +150,7 @@ def test_one_lane_for_all_writers_of_a_domain(location: dg.Definitions):
     graph = location.resolve_asset_graph()
 
     assert {pool for key in graph.materializable_asset_keys for pool in graph.get(key).pools or ()} == {"lane_flights"}
+    assert not graph.get(dg.AssetKey(["dashboard", "flights"])).pools  # it reads
 
 
 def test_the_sensor_is_on_from_the_first_load(location: dg.Definitions):
