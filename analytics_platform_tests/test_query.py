@@ -137,7 +137,6 @@ def test_many_files_deletes_overwrites_and_a_checkpoint(lake: Settings, events: 
 
 def test_typed_sql_compares_texts_and_bytes(lake: Settings, events: Path):
     """DuckDB hands such comparisons down to pyarrow, which compares what files have with nothing else."""
-    make(events)
     write_deltalake(events, rows(1), mode="append")
     with query.connect_locked(lake) as connection:
         for condition in ("text = 'text 2'", "text IN ('text 2', 'x')", "bytes = '\\x02\\x00\\xFF'::BLOB"):
