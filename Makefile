@@ -38,8 +38,8 @@ test: $(READY) ## Run all tests, on Apache Kafka too where Java and Maven are th
 storm: $(READY) ## The crash tests with 40 lakes, five random kills each; takes minutes
 	@CRASH_LAKES=40 $(BIN)/python -m pytest --timeout 3600 analytics_platform_tests/test_crash.py
 
-drill: $(READY) ## All flights out of order, doubled and late, every mart held against its answer; takes half an hour
-	@DRILL_EVENTS=all $(BIN)/python -m pytest --timeout 7200 -s analytics_platform_tests/demo/test_drill.py
+drill: $(READY) ## All flights out of order, doubled and late, every mart held against its answer; then a service stopped for a minute
+	@DRILL_EVENTS=all $(BIN)/python -m pytest --timeout 7200 -s analytics_platform_tests/demo/test_drill.py analytics_platform_tests/test_outage.py
 
 check: $(READY) ## Lint, format and types
 	@$(BIN)/ruff check .
