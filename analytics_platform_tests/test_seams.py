@@ -6,15 +6,51 @@ from pathlib import Path
 
 import pytest
 
-from analytics_platform import gold
+from analytics_platform import gold, silver
+from analytics_platform.contract.model import Watermark
 from analytics_platform.gold import asof
 from analytics_platform.gold.source import MartInput, Sources
+from analytics_platform.kafka.offsets import OffsetRange
+from analytics_platform.lake.commit import Change, commit
 from analytics_platform.lake.files import Snapshot
 from analytics_platform.lake.table import Lake
+from analytics_platform.rebuild import rebuild
 from analytics_platform.reference import load_reference, spec
+from analytics_platform.replay import replay
+from analytics_platform.selection import Place, Selection
 from analytics_platform_tests import shop
-from analytics_platform_tests.shop import START
-from analytics_platform_tests.test_watermark import july
+from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop
+from analytics_platform_tests.test_watermark import DAY, HOUR, JULY, july, placed, watched
+
+
+def test_doubled_rows_that_have_watermarks_are_rebuilt(tmp_path: Path) -> None:
+    of = july(tmp_path)
+    before = of.exact()
+    some = of.silver("order_placed").head(3)
+    commit(of.lake, silver.spec(of.domain.versions_of("order_placed")), lambda _table, _left: Change(some))
+    assert of.silver("order_placed").height == 13
+    rebuild(of.domain, of.settings, START, START + HOUR, clock=of.clock)
+    assert shop.same(of.exact(), before)
+
+
+def test_a_row_that_a_rebuild_brings_in_met_what_its_batch_met_not_what_a_replay_did(tmp_path: Path) -> None:
+    dear = [placed(f"2024-07-02T1{number}:30:00Z", 7, cents=200_000) for number in range(2)]
+    values = {ORDERS: {0: [*JULY[:2], *dear, *JULY[2:]]}, VISITS: {}}
+    strict = Shop(tmp_path / "lake", values, watched(order_placed=Watermark(DAY)))
+    for start, end in ((0, 1), (1, 4), (4, 8), (8, 12)):
+        strict.take(ORDERS, [OffsetRange(0, start, end)])
+    strict.refresh()
+    loose = shop.domain(marts=("sales_hourly", "sales_daily"), most_cents=1_000_000)
+    events = tuple(replace(one, watermark=strict.domain.versions_of(one.name)[0].watermark) for one in loose.events)
+    of = strict.under(replace(strict.domain, events=events))
+    assert (
+        replay(of.domain, of.settings, Selection(places=(Place(ORDERS, 0, 2, 3),)), clock=of.clock, by="me").replayed
+        == 1
+    )
+    rebuild(of.domain, of.settings, START, START + HOUR, clock=of.clock)
+    rows = of.silver("order_placed").sort("_offset")
+    assert rows.height == 12
+    assert rows["_watermark"][3] == rows["_watermark"][1]
 
 
 def test_a_file_with_history_may_have_a_column_named_for_what_another_was_before(tmp_path: Path) -> None:
