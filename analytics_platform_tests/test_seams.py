@@ -1,13 +1,13 @@
 """Where pieces meet: watermarks that go, histories and calendars, damage and repair, enrichments that leave and come back."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from analytics_platform import gold, silver
-from analytics_platform.contract.model import Watermark
+from analytics_platform.contract.model import Domain, Watermark
 from analytics_platform.gold import asof
 from analytics_platform.gold.source import MartInput, Sources
 from analytics_platform.kafka.offsets import OffsetRange
@@ -19,8 +19,47 @@ from analytics_platform.reference import load_reference, spec
 from analytics_platform.replay import replay
 from analytics_platform.selection import Place, Selection
 from analytics_platform_tests import shop
-from analytics_platform_tests.shop import ORDERS, START, VISITS, Shop
-from analytics_platform_tests.test_watermark import DAY, HOUR, JULY, july, placed, watched
+from analytics_platform_tests.shop import ORDERS, SESSION_MARTS, START, VISITS, Shop
+from analytics_platform_tests.test_gold_sessions import NOON, event
+from analytics_platform_tests.test_watermark import DAY, HOUR, JULY, days, july, placed, watched
+
+
+def marked(of: Domain, mark: Watermark | None) -> Domain:
+    names = {"order_placed", "order_cancelled"}
+    return replace(of, events=tuple(replace(one, watermark=mark) if one.name in names else one for one in of.events))
+
+
+def test_a_watermark_taken_back_leaves_no_window_final(tmp_path: Path) -> None:
+    of = july(tmp_path)
+    assert days(of)[3][0] == "final"
+    plain = of.under(watched())
+    plain.take(ORDERS, [OffsetRange(0, 10, 11)])
+    plain.refresh()
+    assert {status for status, _, _ in days(plain).values()} == {"open"}
+
+
+def test_sessions_go_on_after_a_watermark_was_taken_back(tmp_path: Path) -> None:
+    """No session is recomputed but those that rows come into."""
+    of = shop.domain(marts=tuple(SESSION_MARTS))
+    values = [event(NOON + number * HOUR, number) for number in range(8)]
+    seen = Shop(
+        tmp_path / "lake",
+        {ORDERS: {0: values}, VISITS: {}},
+        marked(of, Watermark(HOUR, idle_after=timedelta(seconds=1))),
+    )
+    for offset in range(4):
+        seen.take(ORDERS, [OffsetRange(0, offset, offset + 1)])
+        seen.refresh()
+    assert "final" in set(seen.full("visits")["_status"])
+    plain = seen.under(marked(of, None))
+    sessions = []
+    for offset in range(4, 8):
+        plain.take(ORDERS, [OffsetRange(0, offset, offset + 1)])
+        report = plain.refresh()["visits"]
+        assert report is not None
+        sessions.append(report.windows)
+    assert sessions[1:] == [1, 1, 1]
+    assert set(plain.full("visits")["_status"]) == {"open"}
 
 
 def test_doubled_rows_that_have_watermarks_are_rebuilt(tmp_path: Path) -> None:
