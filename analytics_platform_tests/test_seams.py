@@ -20,6 +20,8 @@ from analytics_platform.replay import replay
 from analytics_platform.selection import Place, Selection
 from analytics_platform_tests import shop
 from analytics_platform_tests.shop import ORDERS, SESSION_MARTS, START, VISITS, Shop
+from analytics_platform_tests.test_enrich import ITEM, load
+from analytics_platform_tests.test_fill import passes
 from analytics_platform_tests.test_gold_sessions import NOON, event
 from analytics_platform_tests.test_watermark import DAY, HOUR, JULY, days, july, placed, watched
 
@@ -90,6 +92,20 @@ def test_a_row_that_a_rebuild_brings_in_met_what_its_batch_met_not_what_a_replay
     rows = of.silver("order_placed").sort("_offset")
     assert rows.height == 12
     assert rows["_watermark"][3] == rows["_watermark"][1]
+
+
+def test_an_enrichment_that_left_and_came_back_is_filled(tmp_path: Path) -> None:
+    """Also the rows that came while no contract had it."""
+    sent = [placed(f"2024-07-01T1{number}:00:00Z", number) for number in range(6)]
+    of = Shop(tmp_path / "lake", {ORDERS: {0: sent}, VISITS: {}}, shop.domain(enrich=ITEM))
+    load(of)
+    of.take(ORDERS, [OffsetRange(0, 0, 2)])
+    of.under(shop.domain()).take(ORDERS, [OffsetRange(0, 2, 4)])
+    of.now += HOUR
+    of.take(ORDERS, [OffsetRange(0, 4, 6)])
+    assert of.silver("order_placed")["product_title"].null_count() == 2
+    assert passes(of) == [{"order_placed.item": 2}]
+    assert of.silver("order_placed")["product_title"].null_count() == 0
 
 
 def test_a_file_with_history_may_have_a_column_named_for_what_another_was_before(tmp_path: Path) -> None:
