@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from analytics_platform import gold, silver
+from analytics_platform import forget, gold, silver
 from analytics_platform.contract.model import Domain, Watermark
 from analytics_platform.gold import asof
 from analytics_platform.gold.source import MartInput, Sources
@@ -18,7 +19,9 @@ from analytics_platform.rebuild import rebuild
 from analytics_platform.reference import load_reference, spec
 from analytics_platform.replay import replay
 from analytics_platform.selection import Place, Selection
+from analytics_platform.variable import Secret
 from analytics_platform_tests import shop
+from analytics_platform_tests.pricelist import PRICES, price, prices
 from analytics_platform_tests.shop import ORDERS, SESSION_MARTS, START, VISITS, Shop
 from analytics_platform_tests.test_enrich import ITEM, load
 from analytics_platform_tests.test_fill import passes
@@ -131,3 +134,18 @@ def test_a_history_changes_above_days_of_any_zone(tmp_path: Path, zone: str) -> 
     sources = Sources((), (MartInput(below, snapshot, 1),), {})
     (starts,) = asof._from(datetime(2024, 7, 8, 12, tzinfo=UTC), sources, below)
     assert len(starts) == 3
+
+
+def test_who_is_forgotten_stands_in_no_file_of_a_table_that_follows_a_topic(tmp_path: Path) -> None:
+    of = prices(tmp_path, price("mug", 100, 0, note="lovelace"), price("pen", 10, 1))
+    for offset in range(2):
+        of.take(PRICES, [OffsetRange(0, offset, offset + 1)])
+        of.refresh()
+    (key,) = of.silver("prices").filter(product="mug")["idempotency_key"]
+    keyed = replace(of.settings, keys=(("erasure", Secret("e7" * 32)),))
+    report = forget.by_key(of.domain, "prices", key, keyed, clock=of.clock)
+    assert of.history() == [("pen", 10, 1, None)]
+    files = list((of.root / "reference/prices").glob("*.parquet"))
+    assert [pl.read_parquet(file)["note"].to_list() for file in files] == [[None]]
+    (table,) = [one for one in report.tables if one.table == "reference.prices"]
+    assert table.files_deleted == 2
