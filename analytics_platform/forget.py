@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from analytics_platform import breaker, bronze, derive, erasure, gold, quarantine, silver
+from analytics_platform import breaker, bronze, derive, erasure, gold, quarantine, reference, silver
 from analytics_platform.catchup import catch_up
 from analytics_platform.contract.model import Domain
 from analytics_platform.errors import KeyMissing, LakeError
@@ -129,6 +129,7 @@ class _Erasure:
         yield quarantine.spec(self.domain.name)
         for topic in self.domain.topics:
             yield from derive.silvers(self.domain, topic).values()
+        yield from (reference.spec(contract) for contract in self.domain.followed)  # made anew with the marts
         yield from (gold.spec(mart) for mart in self.domain.marts)
 
     def _search(self, topic: str, book: SchemaBook) -> pl.DataFrame:

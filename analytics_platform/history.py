@@ -55,9 +55,9 @@ def differing(standing: pl.DataFrame, rows: pl.DataFrame, key: Sequence[str]) ->
     """
     now = standing.filter(pl.col(TO).is_null()).select(rows.columns)
     others = [name for name in rows.columns if name not in key]
-    met = rows.join(now, on=key, how="left", suffix="_before", maintain_order="left", coalesce=True)
+    met = rows.join(now, on=key, how="left", suffix="?", maintain_order="left", coalesce=True)
     known = rows.join(now.with_columns(_known=True), on=key, how="left", maintain_order="left", coalesce=True)["_known"]
-    same = [pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in others]
+    same = [pl.col(name).eq_missing(pl.col(f"{name}?")) for name in others]
     is_same = met.select(pl.all_horizontal(*same, pl.lit(value=True)).alias("same"))["same"] & known.fill_null(
         value=False
     )

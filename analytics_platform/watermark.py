@@ -130,20 +130,30 @@ def remembered(rows: pl.DataFrame, snapshot: Snapshot, standing: pl.DataFrame) -
     if WATERMARK.name not in rows.columns or rows.is_empty():
         return rows
     name = WATERMARK.name
-    own = standing.select(*_PLACE, own=name, stands=True)
+    own = standing.unique(_PLACE).select(*_PLACE, own=name, stands=True)
     found = rows.drop(name).join(own, on=_PLACE, how="left", maintain_order="left")
     if found["stands"].null_count():
         first = rows["_ingested_at"].min()
-        before = snapshot.scan().filter(pl.col("_ingested_at") < first).select("_ingested_at", name)
-        earlier = before.filter(pl.col("_ingested_at") == pl.col("_ingested_at").max()).collect()
-        batches = pl.concat([earlier, standing.select("_ingested_at", name)])
-        batches = batches.group_by("_ingested_at").agg(of_batch=pl.col(name).max()).sort("_ingested_at")
+        batches = pl.concat([_batch_before(snapshot, first), standing.select("_ingested_at", name)])
+        # Rows that a replay brought have met more than their batch did; null is the least.
+        least = pl.when(pl.col(name).null_count() == 0).then(pl.col(name).min())
+        batches = batches.group_by("_ingested_at").agg(of_batch=least).sort("_ingested_at")
         order = found.with_row_index("_row").sort("_ingested_at")
         found = order.join_asof(batches, on="_ingested_at").sort("_row").drop("_row")
     else:
         found = found.with_columns(of_batch=pl.lit(None, INSTANT))
     known = pl.when(pl.col("stands")).then("own").otherwise("of_batch").alias(name)
     return found.with_columns(known).select(rows.columns)
+
+
+def _batch_before(snapshot: Snapshot, first: object) -> pl.DataFrame:
+    """`_ingested_at` and watermark of the last rows that were taken in before an instant; reads only files that may hold them."""
+    at = "_ingested_at"
+    near = snapshot.touching(at, [(_FIRST, first)])
+    if f"min.{at}" in near.files.columns and near.files.height and not near.files[f"min.{at}"].null_count():
+        near = near.touching(at, [(near.files[f"min.{at}"].max(), first)])
+    before = near.scan().filter(pl.col(at) < first).select(at, WATERMARK.name)
+    return before.filter(pl.col(at) == pl.col(at).max()).collect()
 
 
 def _of_source(name: str, source: str) -> str:
@@ -158,6 +168,10 @@ def instant(stored: int | None) -> datetime | None:
 def number(at: datetime) -> int:
     """As it stands there."""
     return (at - _EPOCH) // _US
+
+
+NOTHING = number(_FIRST)
+"""Stands where there was a watermark once and is none any more."""
 
 
 def _read(table: Pinned, name: str) -> datetime | None:

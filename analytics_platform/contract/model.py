@@ -247,6 +247,10 @@ class Unknown(StrEnum):
     QUARANTINE = "quarantine"
 
 
+ENRICHED_AT = "_enriched_at"
+"""How the name of the column ends that says since when a row has what an enrichment's source knew of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Enrichment:
     """Columns that silver takes from a reference table or an outside service, see docs/enrichment.md."""
@@ -274,7 +278,7 @@ class Enrichment:
     @property
     def enriched_at(self) -> str:
         """The column that says since when a row has what the source knew of it; null while nobody could ask."""
-        return f"{self.name}_enriched_at"
+        return f"{self.name}{ENRICHED_AT}"
 
 
 @dataclass(frozen=True, slots=True)

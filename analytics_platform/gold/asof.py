@@ -6,7 +6,7 @@ one ends earlier than before, another begins there), so what is new since a mart
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
 
@@ -63,7 +63,9 @@ def _from(at: datetime, sources: Sources, mart: MartContract) -> Sequence[pl.Ser
     for below in sources.marts:
         if below.snapshot is not None:
             column, cut = below.mart.window.column, below.mart.window
-            spans = window.bounds([(first, _END)], cut.timezone, kind(below.mart))
+            ((begin, _),) = window.bounds([(first, first)], cut.timezone, kind(below.mart))
+            # East of UTC there is no name for the day after the last instant.
+            spans = [(begin, _END if isinstance(begin, datetime) else date.max)]
             values = below.snapshot.touching(column, spans).scan().select(pl.col(column).unique()).collect().to_series()
             starts = window.begins(values, cut)
             found.append(window.starts(starts.filter(starts >= first), mart.window))

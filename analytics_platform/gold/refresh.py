@@ -193,9 +193,13 @@ def state_of(
     fixed |= restarting | {CONTRACT: contract_number(mart), _FORM: 1}
     have = {name: table.progress(name) for name in (*moving, *fixed, watermark.AT)}
     final = finality.finality_of(lake, domain, mart, watermark.instant(have[watermark.AT]))
-    moving |= {} if final.watermark is None else {watermark.AT: watermark.number(final.watermark)}
+    if final.watermark is not None:
+        moving[watermark.AT] = watermark.number(final.watermark)
+    elif have[watermark.AT] is not None:
+        moving[watermark.AT] = watermark.NOTHING  # a contract took its watermark back: no window is final any more
     expected = fixed | _seen_before(rewritten, fixed)
     stale = any(have[name] not in {fixed[name], expected[name]} for name in fixed)
+    stale |= final.watermark is None and have[watermark.AT] not in {None, watermark.NOTHING}
     return State(sources, final, fixed, moving, have, stale)
 
 

@@ -98,8 +98,8 @@ def _touched(mart: MartContract, read: Read, have: Mapping[str, int | None]) -> 
     cut, inputs, final = _session_of(mart), read.sources.silver, read.final
     closing: list[window.Span] = []
     before = watermark.instant(have[watermark.AT])
-    if final.watermark != before:
-        if before is None or final.watermark is None:
+    if final.watermark is not None and final.watermark != before:
+        if before is None:
             return None
         # Those that are final by now and were not: their last rows are of this time.
         settles = final.settles + cut.gap
