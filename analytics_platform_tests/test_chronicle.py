@@ -179,7 +179,7 @@ changes = st.lists(
 
 
 @given(changes, st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_the_versions_do_not_depend_on_the_batches_nor_on_when_the_table_is_refreshed(
     sent: list[Sent], data: st.DataObject
 ) -> None:

@@ -56,7 +56,7 @@ def standing(of: Shop) -> dict[str, dict[Any, tuple[int, int]]]:
     return {name: {start: (orders, cents) for start, orders, cents in of.gold(name).iter_rows()} for name in AS_OF}
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**16), size=st.sampled_from([3, 7, 30]))
 def test_after_every_batch(seed: int, size: int) -> None:
     with TemporaryDirectory() as folder:

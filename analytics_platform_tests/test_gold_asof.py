@@ -103,7 +103,7 @@ steps = st.lists(
 
 
 @given(steps, st.data())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_the_mart_is_always_what_its_sql_says_of_all(steps: list[Sent | tuple[int, str]], data: st.DataObject) -> None:
     sent = [one for one in steps if isinstance(one[0], bytes)]
     orders = [ordered(number, one[0], str(one[1])) for number, one in enumerate(steps) if isinstance(one[0], int)]

@@ -103,7 +103,7 @@ def drawn(seed: int, count: int) -> list[bytes]:
     return [value for value in found for _ in range(1 + (chance.random() < 0.1))]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**16), size=st.sampled_from([1, 4, 11, 40]))
 def test_after_every_batch(seed: int, size: int) -> None:
     values = drawn(seed, 20 if size == 1 else 50)

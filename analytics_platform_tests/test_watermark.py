@@ -176,7 +176,7 @@ def batches(values: Mapping[str, Mapping[int, Any]], size: int) -> Iterator[tupl
                 yield topic, OffsetRange(partition, start, min(start + size, len(sent)))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**16),
     size=st.sampled_from([3, 9, 25]),
