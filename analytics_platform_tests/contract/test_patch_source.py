@@ -94,7 +94,7 @@ def test_a_process_that_follows_by_contracts_sees_a_new_patch(tmp_path: Path) ->
             "[wrong_tpye]",
             (
                 "5: codes[0]: found 'wrong_tpye', allowed are unknown_event_type, unknown_schema_version, version_sunset,"
-                " missing_field, wrong_type, rule_violated, row_rule_violated, key_mismatch, upcast_failed: the codes of"
+                " missing_field, wrong_type, rule_violated, row_rule_violated, key_mismatch, upcast_failed, unknown_reference: the codes of"
                 " records whose value is an object (did you mean wrong_type?)"
             ),
         ),

@@ -117,7 +117,9 @@ def test_a_day_in_the_ui(running: Running, some_flights: list[Event]):
     assert latest(dagster, "silver/flight_departed")["added"] > 0
     assert any(", 0 added" not in line and line.endswith(" added") for line in dagster.run_log(done["runId"]))
     for name in TABLES:
-        assert running.table(name).equals(before[name]), name
+        # Rows that are made again ask the table of planes again, and say when.
+        now, then = (rows.drop("plane_enriched_at", strict=False) for rows in (running.table(name), before[name]))
+        assert now.equals(then), name
 
 
 def test_a_burst_is_killed_and_the_next_one_told_to_stop(running: Running, some_flights: list[Event]):
