@@ -8,7 +8,7 @@ import pytest
 from analytics_platform.doctor import PACKAGES, State, findings
 from analytics_platform.kafka.produce import create_topic
 from analytics_platform.settings import KafkaSettings
-from analytics_platform_tests.lookup.service import Service
+from analytics_platform_tests.lookup.rates_server import Service
 from analytics_platform_tests.registry import StandIn
 
 CONTRACTS = Path(__file__).parent.parent / "contracts"

@@ -21,7 +21,7 @@ from analytics_platform.settings import KafkaSettings, Settings
 from analytics_platform.stream import follow
 from analytics_platform.variable import Secret
 from analytics_platform_tests import shop
-from analytics_platform_tests.lookup.service import Service
+from analytics_platform_tests.lookup.rates_server import Service
 from analytics_platform_tests.shop import ORDERS, VISITS, Shop, order
 
 ALL = os.environ.get("DRILL_EVENTS") == "all"

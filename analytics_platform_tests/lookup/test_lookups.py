@@ -19,7 +19,7 @@ from analytics_platform.lookup_settings import LookupSettings
 from analytics_platform.settings import Settings
 from analytics_platform.variable import Secret
 from analytics_platform_tests.lookup.rates import Clock
-from analytics_platform_tests.lookup.service import Service
+from analytics_platform_tests.lookup.rates_server import Service
 
 EUR, CHF, NOWHERE = ("EUR",), ("CHF",), ("XXX",)
 KEPT = Found({"rate": 1.1})

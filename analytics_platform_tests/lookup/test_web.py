@@ -14,7 +14,7 @@ from analytics_platform.lookup.web import WebSource
 from analytics_platform.lookup_settings import LookupSettings
 from analytics_platform.variable import Secret
 from analytics_platform_tests.certificates import Authority
-from analytics_platform_tests.lookup.service import Service
+from analytics_platform_tests.lookup.rates_server import Service
 from analytics_platform_tests.port import free_port
 
 EUR: Key = ("EUR",)
