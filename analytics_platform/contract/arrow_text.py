@@ -90,7 +90,7 @@ def plain(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
     if isinstance(kind, pl.List):
         return value.list.eval(plain(pl.element(), _instance(kind.inner)))
     if isinstance(kind, pl.Datetime):
-        micros = value.dt.replace_time_zone(None).cast(pl.Datetime("us"))
+        micros = _micros(value)
         whole = pl.when(micros.cast(pl.Int64).is_between(*_MICROS)).then(micros)  # polars panics at those outside
         fraction = whole.dt.microsecond() != 0
         text = (
@@ -104,6 +104,11 @@ def plain(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
     return value.cast(pl.Float64)
 
 
+def _micros(value: pl.Expr) -> pl.Expr:
+    """A timestamp in microseconds, null where so many are no 64-bit number: polars panics when it complains of those."""
+    return value.dt.replace_time_zone(None).cast(pl.Datetime("us"), strict=False)
+
+
 def is_odd(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
     """Whether something in the value cannot be written in JSON, or only in one of several ways."""
     if isinstance(kind, pl.Struct):
@@ -113,7 +118,8 @@ def is_odd(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
         inner = is_odd(pl.element(), _instance(kind.inner))
         return None if inner is None else value.list.eval(inner.fill_null(value=False)).list.any()
     if isinstance(kind, pl.Datetime):
-        return ~value.dt.replace_time_zone(None).cast(pl.Datetime("us")).cast(pl.Int64).is_between(*_MICROS)
+        within = _micros(value).cast(pl.Int64).is_between(*_MICROS)
+        return value.is_not_null() & ~within.fill_null(value=False)
     if isinstance(kind, pl.Date):
         return ~value.cast(pl.Int32).is_between(*_DAYS)
     return ~value.is_finite() if kind in {pl.Float32, pl.Float64} else None

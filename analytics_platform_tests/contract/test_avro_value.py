@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import fastavro
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from analytics_platform.contract.arrow_text import frame_texts
 from analytics_platform.contract.avro_value import AvroReader, avro_reader
 from analytics_platform.contract.batch_text import Unreadable
 from analytics_platform.kafka.frame import RegisteredSchema, WireFormat
@@ -125,6 +127,15 @@ def test_a_time_that_no_calendar_has() -> None:
     value = written(record("long"), {"f0": 2**62})
     good = written(schema, {"f0": datetime(2013, 1, 1, tzinfo=UTC)})
     assert read(schema, good, value) == [{"f0": "2013-01-01T00:00:00Z"}, "a time or a date is out of range"]
+
+
+@pytest.mark.parametrize("shape", ["x", pl.concat_list("x").alias("x"), pl.struct("x").alias("x")], ids=str)
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_a_time_whose_microseconds_are_no_number(shape: Any, zone: str | None) -> None:
+    times = pl.Series("x", [0, 2**62, -(2**63), None], pl.Int64).cast(pl.Datetime("ms", zone))
+    texts, odd = frame_texts(pl.DataFrame(times).select(shape))
+    assert b"1970-01-01T00:00:00Z" in texts[0]
+    assert odd.to_list() == [False, True, True, False]
 
 
 def test_blocks_of_an_array_with_their_sizes() -> None:
